@@ -5,25 +5,29 @@
 # %% auto #0
 __all__ = ['RunOnlyOnce']
 
-# %% ../../nbs/core/annotations.ipynb #4aafda67
+# %% ../../nbs/core/annotations.ipynb #16e56322
 import functools
+import types
 from typing import Any, Callable
 
-# %% ../../nbs/core/annotations.ipynb #4ba940a1
+# %% ../../nbs/core/annotations.ipynb #b39b6d49
 class RunOnlyOnce:
     "A method that runs on its first call for each object; later calls do nothing and return None."
-    def __init__(self, method: Callable):
+    def __init__(self, method: Callable): # a method of a class
         self.method = method
         self.mark = f"_ran_{getattr(method, '__qualname__', method)}"
         functools.update_wrapper(self, method)
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.mark = f"_ran_{owner.__qualname__}.{name}_{len(owner.__mro__)}"
+
     def __get__(self, instance: Any, owner: type = None) -> Callable:
-        return self if instance is None else functools.wraps(self.method)(functools.partial(self, instance))
+        return self if instance is None else types.MethodType(self, instance)
 
     def __call__(self, instance: Any, *args: Any, **kwargs: Any) -> Any:
-        if instance.__dict__.get(self.mark): return None
-        instance.__dict__[self.mark] = True
+        if self.mark in instance.__dict__: return None
+        instance.__dict__[self.mark] = True  # set before the run, so that a method that calls itself ends
         try: return self.method(instance, *args, **kwargs)
         except BaseException:
-            del instance.__dict__[self.mark]  # a failed run does not count
+            del instance.__dict__[self.mark]
             raise

@@ -6,22 +6,23 @@
 __all__ = ['Initializer', 'set_seed', 'get_seed', 'generator_for', 'sample_order', 'set_sample', 'sample_generator', 'uniform',
            'constant']
 
-# %% ../../nbs/core/random.ipynb #b00e446a
+# %% ../../nbs/core/random.ipynb #49a759ba
 import hashlib
-from typing import Callable, Sequence
+import threading
+from typing import Callable, Optional, Union
 
 import numpy as np
 
-# %% ../../nbs/core/random.ipynb #e5a1e00a
+# %% ../../nbs/core/random.ipynb #b39c784d
 _seed = 0
-Initializer = Callable[[np.random.Generator, tuple], np.ndarray]
 
 
 def set_seed(seed: int # any integer of at least 0
             ) -> None:
     "Seed initial weights, sample order and augmentation; call it before building a model."
     global _seed
-    if not isinstance(seed, (int, np.integer)) or seed < 0: raise ValueError(f"The seed must be an integer of at least 0, not {seed!r}.")
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise ValueError(f"The seed must be an integer of at least 0, not {seed!r}.")
     _seed = int(seed)
 
 
@@ -29,36 +30,50 @@ def get_seed() -> int:
     "The seed in use."
     return _seed
 
-# %% ../../nbs/core/random.ipynb #b2c2fa65
-def generator_for(*key: object # what the numbers are for: integers and strings
+# %% ../../nbs/core/random.ipynb #a8736d8c
+def generator_for(*key: Union[int, str] # what the numbers are for
                  ) -> np.random.Generator:
     "NumPy's generator for the seed and `key`; equal keys give equal numbers, on any machine and backend."
-    digest = hashlib.sha256(repr((_seed, *key)).encode()).digest()
+    parts = [int(k) if isinstance(k, (int, np.integer)) else k for k in key]
+    for part in parts:
+        if not isinstance(part, (int, str)): raise TypeError(f"The key of a random number holds integers and strings, not {type(part).__name__}.")
+    digest = hashlib.sha256(repr((_seed, *parts)).encode()).digest()
     return np.random.Generator(np.random.PCG64(np.frombuffer(digest, "<u4").tolist()))
 
-# %% ../../nbs/core/random.ipynb #41700be8
-def sample_order(count: int,     # number of samples
-                 epoch: int,     # counts from 0
-                 shuffle: bool = True,
-                ) -> np.ndarray: # (count,) int64, each index once
+# %% ../../nbs/core/random.ipynb #7184f0bc
+def sample_order(count: int,          # number of samples
+                 epoch: int,          # counts from 0
+                 shuffle: bool = True # False: as the dataset has them
+                ) -> np.ndarray:      # (count,) int64, each index once
     "The order of the samples in `epoch`."
     return generator_for("order", epoch).permutation(count) if shuffle else np.arange(count)
 
-# %% ../../nbs/core/random.ipynb #af4063de
-_sample_key: tuple = ()
+# %% ../../nbs/core/random.ipynb #176c35e3
+class _Sample(threading.local):
+    "The sample that this thread prepares, and its generator once it was asked for."
+    key: tuple = ()
+    generator: Optional[np.random.Generator] = None
 
 
-def set_sample(epoch: int, index: int) -> None:
+_sample = _Sample()
+
+
+def set_sample(epoch: int, # counts from 0
+               index: int  # of the sample in the dataset
+              ) -> None:
     "Tell `sample_generator` which sample is being prepared."
-    global _sample_key
-    _sample_key = (epoch, index)
+    _sample.key, _sample.generator = (epoch, index), None
 
 
 def sample_generator() -> np.random.Generator:
-    "For augmentation: the generator of the sample being prepared, a function of (seed, epoch, index)."
-    return generator_for("augment", *_sample_key)
+    "For augmentation: the random numbers of the sample being prepared, a function of (seed, epoch, index)."
+    if _sample.generator is None: _sample.generator = generator_for("augment", *_sample.key)
+    return _sample.generator
 
-# %% ../../nbs/core/random.ipynb #f38d3a66
+# %% ../../nbs/core/random.ipynb #a6c329f9
+Initializer = Callable[[np.random.Generator, tuple], np.ndarray]
+
+
 def uniform(bound: float) -> Initializer:
     "Initial values between -bound and bound, all equally likely."
     return lambda generator, shape: generator.uniform(-bound, bound, shape)
@@ -66,4 +81,4 @@ def uniform(bound: float) -> Initializer:
 
 def constant(value: float) -> Initializer:
     "Initial values that are all `value`."
-    return lambda generator, shape: np.full(shape, value)
+    return lambda generator, shape: np.full(shape, value, np.float64)

@@ -10,21 +10,20 @@ import numpy as np
 
 from ..core.backend import engine
 
-# %% ../../nbs/data/image_grid.ipynb #4bd89648
+# %% ../../nbs/data/image_grid.ipynb #97f40aa2
 def _checked(name: str, grid: np.ndarray) -> np.ndarray:
-    grid = np.asarray(grid)
-    if grid.ndim not in (3, 4): raise ValueError(f"{name}: an image has the axes height, width, channels (and a batch axis before them), not the shape {grid.shape}.")
-    return grid
+    if grid.ndim in (3, 4): return grid
+    raise ValueError(f"{name}: an image has the axes height, width and channels, and a batch one more in front; this one has the shape {grid.shape}.")
 
 
-def image_grid_wrap(image: np.ndarray # (height, width, channels), (height, width) or a batch of the former
+def image_grid_wrap(image: np.ndarray # (height, width, channels) or (height, width); a batch of images needs the channels
                    ) -> np.ndarray:   # in the layout of the backend in use
-    "From channels last, as pictures are stored, to the layout the backend computes in."
+    "From channels last, as pictures are stored, to the layout in which the backend computes."
     image = np.asarray(image)
     return engine().image_from_numpy(_checked("image_grid_wrap", image[:, :, None] if image.ndim == 2 else image))
 
 
-def image_grid_unwrap(grid: np.ndarray # in the layout of the backend in use, with or without a batch axis
-                     ) -> np.ndarray:  # (height, width, channels), with the batch axis if there was one
-    "From the layout the backend computes in to channels last."
-    return engine().image_to_numpy(_checked("image_grid_unwrap", grid))
+def image_grid_unwrap(grid: np.ndarray # in the layout of the backend in use, one image or a batch
+                     ) -> np.ndarray:  # channels last
+    "From the layout in which the backend computes to channels last, as pictures are stored."
+    return engine().image_to_numpy(_checked("image_grid_unwrap", np.asarray(grid)))

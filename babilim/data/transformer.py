@@ -8,9 +8,9 @@ __all__ = ['Transformer']
 # %% ../../nbs/data/transformer.ipynb #97e2d418
 from typing import Any
 
-# %% ../../nbs/data/transformer.ipynb #7c3af4ff
+# %% ../../nbs/data/transformer.ipynb #0ffa7920
 class Transformer:
-    "Maps (input, output) of one sample to (input, output); a function of the same form works as well, where nothing is cached."
+    "Maps (input, output) of one sample to (input, output); a function of this form does as well, where nothing is cached."
     def __call__(self, inp: Any, outp: Any) -> tuple[Any, Any]:
         "The sample, changed."
         raise NotImplementedError(f"{type(self).__name__} has no method __call__(self, inp, outp) that returns (inp, outp).")

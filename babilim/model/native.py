@@ -5,41 +5,49 @@
 # %% auto #0
 __all__ = ['Lambda', 'ModuleNative']
 
-# %% ../../nbs/model/native.ipynb #be9a5e42
+# %% ../../nbs/model/native.ipynb #148ef6a7
 from typing import Any, Callable
 
-from ..core.backend import engine
+from ..core.backend import _FRAMEWORKS, engine
 from ..core.module import Module
 from ..core.tensor import unwrap, wrap
 
-# %% ../../nbs/model/native.ipynb #7351579a
+# %% ../../nbs/model/native.ipynb #f3c50a6c
+def _check_wrapped(function: Any) -> None:
+    if isinstance(function, type): raise TypeError(f"Lambda wraps an object, not the class {function.__name__}. Make one: {function.__name__}(...).")
+    if not callable(function): raise TypeError(f"Lambda wraps a module or function, not {function!r}.")
+
+
+def _check_framework(function: Any) -> None:
+    "Refuse an object of the framework that is not in use, which would fail deep inside of that framework."
+    owners = {base.__module__.split(".")[0] for base in type(function).__mro__} & set(_FRAMEWORKS.values())
+    foreign = owners - {_FRAMEWORKS[engine().NAME]}
+    if foreign: raise TypeError(f"Lambda wraps a {type(function).__name__} of {foreign.pop()}, but the backend in use is {engine().NAME!r}. "
+                                f"Wrap one of {_FRAMEWORKS[engine().NAME]}, or choose the other backend.")
+
+# %% ../../nbs/model/native.ipynb #78695637
 class Lambda(Module):
     "Wraps a native module or function: it gets native tensors; its variables are found, trained and saved."
-    def __init__(self, function: Callable): # a torch.nn.Module, a Keras layer, or a function of native tensors
+    def __init__(self, function: Callable): # a `torch.nn.Module`, a Keras layer, or a function of native tensors
         super().__init__()
-        if not callable(function): raise TypeError(f"Lambda wraps a module or function, not {function!r}.")
+        _check_wrapped(function)
         self.function = function
 
-    def build(self, *args: Any, **kwargs: Any) -> None:
-        if engine().is_native_module(self.function):
-            engine().prepare_native_module(self.function)
-            engine().set_native_training(self.function, self.training)
+    def build(self, *args: Any, **kwargs: Any) -> None: _check_framework(self.function)
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        "What the function returns, as tensors."
+        "What the function returns, with its tensors wrapped."
         return wrap(engine().call_native(self.function, unwrap(args), unwrap(kwargs), self.training))
 
-
+# %% ../../nbs/model/native.ipynb #bbfdc113
 class ModuleNative(Module):
     "A layer written for each framework: override `_build_pytorch`, `_call_pytorch`, `_build_tf` and `_call_tf`, which get native tensors."
-    def _method(self, name: str) -> Callable:
-        name = f"_{name}_{engine().NATIVE_SUFFIX}"
-        if not hasattr(self, name): raise NotImplementedError(f"{type(self).__name__} has no method {name}, which the backend {engine().NAME!r} needs.")
-        return getattr(self, name)
-
     def build(self, *args: Any, **kwargs: Any) -> None:
-        if hasattr(self, f"_build_{engine().NATIVE_SUFFIX}"): self._method("build")(*unwrap(args), **unwrap(kwargs))
+        build = getattr(self, f"_build_{engine().NATIVE_SUFFIX}", None)  # a layer may have nothing to build
+        if build is not None: build(*unwrap(args), **unwrap(kwargs))
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        "What the framework's method returns, as tensors."
-        return wrap(self._method("call")(*unwrap(args), **unwrap(kwargs)))
+        "What the framework's method returns, with its tensors wrapped."
+        name = f"_call_{engine().NATIVE_SUFFIX}"
+        if not hasattr(self, name): raise NotImplementedError(f"{type(self).__name__} has no method {name}, which the backend {engine().NAME!r} needs.")
+        return wrap(getattr(self, name)(*unwrap(args), **unwrap(kwargs)))

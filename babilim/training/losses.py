@@ -14,7 +14,7 @@ from ..core.tensor import ITensor, apply, tensor_from
 # %% auto #0
 __all__ = ['Loss', 'SparseCrossEntropyLossFromLogits', 'SparseCategoricalAccuracy']
 
-# %% ../../nbs/training/losses.ipynb #19759fb5
+# %% ../../nbs/training/losses.ipynb #d56b352d
 class Loss(Module):
     "Compares a prediction with the truth: override `loss(y_pred, y_true)` or `call(y_pred, y_true)`."
     def call(self, y_pred: Any, y_true: Any) -> ITensor:
@@ -29,19 +29,30 @@ class Loss(Module):
             value: Any         # a tensor or number; a tensor with axes counts by its mean
            ) -> None:
         "Report a value of this batch; the trainer averages it over all samples, without waiting for the device."
+        if name == "loss/total": raise ValueError("'loss/total' is what the loss returns, so it can't be logged. Choose another name, such as 'loss/class'.")
         value = value if isinstance(value, ITensor) else ITensor(tensor_from(value))
         self.__dict__.setdefault("_logged", {})[name] = value.detach().mean()
+        self.__dict__.setdefault("_names", {})[name] = True
 
     def take_logged(self) -> dict[str, ITensor]:
         "What was logged since the last call."
         return self.__dict__.pop("_logged", {})
 
-# %% ../../nbs/training/losses.ipynb #6479861c
-def _classes_and_labels(name: str, y_pred: ITensor, y_true: ITensor) -> ITensor:
-    "The labels as (...,) for logits (..., classes)."
-    if y_true.shape == (*y_pred.shape[:-1], 1): y_true = y_true.squeeze(-1)
-    if y_true.shape != y_pred.shape[:-1]:
+    @property
+    def metric_names(self) -> list[str]:
+        "What this loss and those in it have logged so far."
+        return list(dict.fromkeys(name for m in self.modules() if isinstance(m, Loss) for name in m.__dict__.get("_names", ())))
+
+# %% ../../nbs/training/losses.ipynb #ee57f91b
+def _checked_labels(name: str, y_pred: ITensor, y_true: ITensor) -> ITensor:
+    "The class numbers as (...,) for logits (..., classes)."
+    wrong = next((v for v in (y_pred, y_true) if not isinstance(v, ITensor)), None)
+    if wrong is not None:
+        raise TypeError(f"{name} compares two tensors, but got a {type(wrong).__name__}. Write a Loss that picks a field: self.ce(y_pred.class_id, y_true.class_id).")
+    if y_pred.ndim and y_true.shape == (*y_pred.shape[:-1], 1): y_true = y_true.squeeze(-1)
+    if not y_pred.ndim or y_true.shape != y_pred.shape[:-1]:
         raise ValueError(f"{name} compares (..., classes) with class numbers (...,); it got {y_pred.shape} and {y_true.shape}.")
+    if "int" not in y_true.dtype: raise TypeError(f"{name} takes class numbers as integers, not {y_true.dtype}. Cast them in the dataset.")
     return y_true
 
 
@@ -49,12 +60,12 @@ class SparseCrossEntropyLossFromLogits(Loss):
     "Cross entropy of logits (..., classes) and class numbers (...,): -log softmax(y_pred)[y_true], one value a sample."
     def loss(self, y_pred: ITensor, y_true: ITensor) -> ITensor:
         "One value a sample; a label outside [0, classes) is an error."
-        return apply("sparse_cross_entropy", y_pred, _classes_and_labels("SparseCrossEntropyLossFromLogits", y_pred, y_true))
+        return apply("sparse_cross_entropy", y_pred, _checked_labels("SparseCrossEntropyLossFromLogits", y_pred, y_true))
 
-
+# %% ../../nbs/training/losses.ipynb #7a608087
 class SparseCategoricalAccuracy(Loss):
     "1 where the greatest of (..., classes) is at the class number, else 0."
     def loss(self, y_pred: ITensor, y_true: ITensor) -> ITensor:
         "One value a sample."
-        labels = _classes_and_labels("SparseCategoricalAccuracy", y_pred, y_true)
+        labels = _checked_labels("SparseCategoricalAccuracy", y_pred, y_true)
         return (tmath.argmax(y_pred, axis=-1) == labels.cast("int64")).cast(y_pred.dtype)

@@ -15,7 +15,7 @@ from ..core.tensor import ITensor
 # %% auto #0
 __all__ = ['RunningMeans']
 
-# %% ../../nbs/training/metrics.ipynb #4c057cc8
+# %% ../../nbs/training/metrics.ipynb #a09ddb03
 class RunningMeans:
     "Means of values over samples: `add` keeps tensors where they are, `fetch` reads all of them in one go."
     def __init__(self):
@@ -46,8 +46,11 @@ class RunningMeans:
         return {name: self.sums[name] / self.counts[name] for name in names}
 
     def state_dict(self) -> dict[str, Any]:
-        "Sums and counts, for a checkpoint in the middle of an epoch."
-        return {"sums": dict(self.sums), "counts": dict(self.counts)}
+        "Sums and counts, for a checkpoint in the middle of an epoch; what waits is counted, and goes on waiting."
+        whole = RunningMeans()
+        whole.sums, whole.counts, whole._waiting = dict(self.sums), dict(self.counts), self._waiting
+        whole.fetch()
+        return {"sums": whole.sums, "counts": whole.counts}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         "Go on from sums and counts."

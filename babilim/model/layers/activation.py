@@ -5,14 +5,16 @@
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'Activation']
 
-# %% ../../../nbs/model/layers/activation.ipynb #f1b00bd2
+# %% ../../../nbs/model/layers/activation.ipynb #794d1846
 from typing import Optional
 
 from ...core.module import Module
 from ...core.tensor import ITensor, apply
+from .checks import channel_axis
 
-# %% ../../../nbs/model/layers/activation.ipynb #f85742ff
+# %% ../../../nbs/model/layers/activation.ipynb #79f5cac9
 ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "softplus", "tanh", "softmax", "log_softmax")
+_OVER_CHANNELS = ("softmax", "log_softmax")
 
 
 class Activation(Module):
@@ -25,4 +27,6 @@ class Activation(Module):
 
     def call(self, features: ITensor) -> ITensor:
         "The same shape, through the function."
-        return features if self.activation is None else apply(self.activation, features)
+        if self.activation is None: return features
+        if self.activation in _OVER_CHANNELS: return apply(self.activation, features, channel_axis(features))
+        return apply(self.activation, features)

@@ -5,34 +5,48 @@
 # %% auto #0
 __all__ = ['BatchNormalization']
 
-# %% ../../../nbs/model/layers/batch_normalization.ipynb #40d62cc7
+# %% ../../../nbs/model/layers/batch_normalization.ipynb #55d024d1
+import math
+from typing import Any, Optional
+
 import numpy as np
 
 from ...core.annotations import RunOnlyOnce
-from ...core.backend import engine
+from ...core.backend import get_float_type
 from ...core.module import Module
 from ...core.random import constant
 from ...core.tensor import ITensor, apply
+from .checks import channel_axis, check_features
 
-# %% ../../../nbs/model/layers/batch_normalization.ipynb #c30fe243
+# %% ../../../nbs/model/layers/batch_normalization.ipynb #1ffe5953
 class BatchNormalization(Module):
     "Normalises each channel over batch and space, then scales and shifts it (Ioffe and Szegedy, 2015)."
     def __init__(self, momentum: float = 0.1, # how far a step moves the running statistics, as in PyTorch
                  epsilon: float = 1e-5,       # added to the variance
                 ):
         super().__init__()
-        self.momentum, self.epsilon = momentum, epsilon
+        if not _is_number(momentum) or not 0 <= momentum <= 1: raise ValueError(f"BatchNormalization's momentum must lie in [0, 1], not {momentum!r}. It is the share of the new value.")
+        if not _is_number(epsilon) or not 0 < epsilon < math.inf: raise ValueError(f"BatchNormalization's epsilon must be a number above 0, not {epsilon!r}.")
+        self.momentum, self.epsilon = float(momentum), float(epsilon)
 
     @RunOnlyOnce
     def build(self, features: ITensor) -> None:
-        channels = (features.shape[engine().CHANNEL_AXIS],)
-        self.create_variable("weight", channels, constant(1.0))
-        self.create_variable("bias", channels, constant(0.0))
-        self.create_variable("running_mean", channels, constant(0.0), trainable=False)
-        self.create_variable("running_var", channels, constant(1.0), trainable=False)
+        self._check(features, get_float_type())
+        self.channels = features.shape[channel_axis(features)]
+        self.create_variable("weight", (self.channels,), constant(1.0))
+        self.create_variable("bias", (self.channels,), constant(0.0))
+        self.create_variable("running_mean", (self.channels,), constant(0.0), trainable=False)
+        self.create_variable("running_var", (self.channels,), constant(1.0), trainable=False)
+
+    def _check(self, features: ITensor, dtype: str, channels: Optional[int] = None) -> None:
+        check_features(self, features, (2, 4), dtype, channels)
 
     def call(self, features: ITensor) -> ITensor:
         "The same shape, normalised: by the batch in training, by the running statistics otherwise."
-        if self.training and np.prod(features.shape) == features.shape[engine().CHANNEL_AXIS]:
+        self._check(features, self.weight.dtype, self.channels)
+        if self.training and None not in features.shape and math.prod(features.shape) == self.channels:
             raise ValueError(f"BatchNormalization can't train on one value per channel (input {features.shape}): its variance is 0. Use a larger batch, or drop the last short one.")
         return apply("batch_norm", features, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.epsilon)
+
+
+def _is_number(value: Any) -> bool: return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

@@ -5,41 +5,49 @@
 # %% auto #0
 __all__ = ['Conv2D']
 
-# %% ../../../nbs/model/layers/convolution.ipynb #2e5ee0ce
+# %% ../../../nbs/model/layers/convolution.ipynb #ecbdbb3e
 import math
-from typing import Union
+from typing import Any, Union
 
 from ...core.annotations import RunOnlyOnce
-from ...core.backend import engine
+from ...core.backend import get_float_type
 from ...core.module import Module
 from ...core.random import uniform
 from ...core.tensor import ITensor, apply
-from .checks import check_features, pair
+from .checks import channel_axis, check_features, check_window, count, pair
 
-# %% ../../../nbs/model/layers/convolution.ipynb #8f16b971
+# %% ../../../nbs/model/layers/convolution.ipynb #17812dd2
+def _checked_padding(padding: Any) -> Any: # `same`, `valid` or (height, width)
+    if isinstance(padding, str) and padding in ("same", "valid", "none"): return "valid" if padding == "none" else padding
+    try: return pair("Conv2D's padding", padding, 0)
+    except ValueError: raise ValueError(f"Conv2D's padding must be 'same', 'valid', 'none', or one or two integers of at least 0, not {padding!r}.") from None
+
+# %% ../../../nbs/model/layers/convolution.ipynb #2c377ace
 class Conv2D(Module):
-    "A 2D convolution (cross-correlation) with a bias."
-    def __init__(self, filters: int,                              # channels of the output
-                 kernel_size: Union[int, tuple[int, int]] = (3, 3),
-                 strides: Union[int, tuple[int, int]] = (1, 1),
-                 padding: Union[str, int, tuple[int, int]] = "same", # `same`: ceil(size / stride); `valid` or `none`: no padding; or a number of zeros
-                 dilation_rate: Union[int, tuple[int, int]] = (1, 1),
-                 use_bias: bool = True):
+    "A 2D convolution (cross-correlation)."
+    def __init__(self, filters: int,                                 # channels of the output
+                 kernel_size: Union[int, tuple[int, int]] = (3, 3),  # (height, width) of the window
+                 strides: Union[int, tuple[int, int]] = (1, 1),      # pixels from one window to the next
+                 padding: Union[str, int, tuple[int, int]] = "same", # `same`: ceil(size / stride) outputs; `valid` or `none`: no zeros; or how many at each end
+                 dilation_rate: Union[int, tuple[int, int]] = (1, 1), # pixels from one weight of the window to the next
+                 use_bias: bool = True,                              # whether a number is added to each channel of the output
+                ):
         super().__init__()
-        self.filters, self.kernel_size, self.strides = filters, pair("kernel_size", kernel_size), pair("strides", strides)
-        self.dilation_rate, self.use_bias = pair("dilation_rate", dilation_rate), use_bias
-        if isinstance(padding, str) and padding not in ("same", "valid", "none"):
-            raise ValueError(f"The padding can be 'same', 'valid', 'none' or a number, not {padding!r}.")
-        self.padding = {"none": "valid"}.get(padding, padding) if isinstance(padding, str) else pair("padding", padding, 0)
+        self.filters, self.use_bias = count("Conv2D's filters", filters), use_bias
+        self.kernel_size, self.strides = pair("Conv2D's kernel_size", kernel_size), pair("Conv2D's strides", strides)
+        self.dilation_rate, self.padding = pair("Conv2D's dilation_rate", dilation_rate), _checked_padding(padding)
+        self.span = tuple((k - 1) * d + 1 for k, d in zip(self.kernel_size, self.dilation_rate))
 
     @RunOnlyOnce
     def build(self, features: ITensor) -> None:
-        check_features(self, features, 4)
-        channels = features.shape[engine().CHANNEL_AXIS]
-        bound = 1 / math.sqrt(channels * self.kernel_size[0] * self.kernel_size[1])
-        self.create_variable("weight", (self.filters, channels, *self.kernel_size), uniform(bound), layout="conv2d")
-        if self.use_bias: self.create_variable("bias", (self.filters,), uniform(bound))
+        check_features(self, features, (4,), get_float_type())
+        self.in_channels = features.shape[channel_axis(features)]
+        bound = 1 / math.sqrt(self.in_channels * self.kernel_size[0] * self.kernel_size[1])
+        self.create_variable("weight", (self.filters, self.in_channels, *self.kernel_size), uniform(bound), layout="conv2d")
+        self.bias = self.create_variable("bias", (self.filters,), uniform(bound)) if self.use_bias else None
 
     def call(self, features: ITensor) -> ITensor:
         "(batch, channels, height, width) on PyTorch, channels last on TensorFlow; the output likewise."
-        return apply("conv2d", features, self.weight, self.bias if self.use_bias else None, self.strides, self.padding, self.dilation_rate)
+        check_features(self, features, (4,), self.weight.dtype, self.in_channels)
+        if self.padding != "same": check_window(self, features, self.span, (0, 0) if self.padding == "valid" else self.padding)
+        return apply("conv2d", features, self.weight, self.bias, self.strides, self.padding, self.dilation_rate)

@@ -9,9 +9,10 @@ __all__ = ['Flatten']
 from ...core.module import Module
 from ...core.tensor import ITensor, apply
 
-# %% ../../../nbs/model/layers/flatten.ipynb #47baeece
+# %% ../../../nbs/model/layers/flatten.ipynb #019664c6
 class Flatten(Module):
     "All axes but the batch in one; images in the order channels, height, width."
     def call(self, features: ITensor) -> ITensor:
         "(batch, ...) to (batch, features)."
+        if features.ndim < 1: raise ValueError(f"Flatten takes an input with a batch axis, got {features.dtype} {features.shape}.")
         return apply("flatten", features)

@@ -5,30 +5,39 @@
 # %% auto #0
 __all__ = ['FullyConnected']
 
-# %% ../../../nbs/model/layers/fully_connected.ipynb #904c00d6
+# %% ../../../nbs/model/layers/fully_connected.ipynb #74df4269
 import math
+from typing import Optional
 
 from ...core.annotations import RunOnlyOnce
+from ...core.backend import get_float_type
 from ...core.module import Module
 from ...core.random import uniform
 from ...core.tensor import ITensor, apply
-from .checks import check_features
+from .checks import check_features, count
 
-# %% ../../../nbs/model/layers/fully_connected.ipynb #7eb4f416
+# %% ../../../nbs/model/layers/fully_connected.ipynb #7a7842ee
 class FullyConnected(Module):
-    "A linear map of the last axis with a bias."
-    def __init__(self, out_features: int, use_bias: bool = True):
+    "A linear map of the last axis."
+    def __init__(self, out_features: int,
+                 use_bias: bool = True, # whether a number is added to each output
+                ):
         super().__init__()
-        if out_features < 1: raise ValueError(f"out_features must be at least 1, not {out_features!r}.")
-        self.out_features, self.use_bias = out_features, use_bias
+        self.out_features, self.use_bias = count("FullyConnected's out_features", out_features), use_bias
+
+    def _check(self, features: ITensor, dtype: str, in_features: Optional[int] = None) -> None:
+        hint = " For images, put Flatten or GlobalAveragePooling2D before it." if features.ndim == 4 else ""
+        check_features(self, features, (2, 3), dtype, in_features, hint)
 
     @RunOnlyOnce
     def build(self, features: ITensor) -> None:
-        check_features(self, features, max(features.ndim, 2))
-        bound = 1 / math.sqrt(features.shape[-1])
-        self.create_variable("weight", (self.out_features, features.shape[-1]), uniform(bound), layout="dense")
-        if self.use_bias: self.create_variable("bias", (self.out_features,), uniform(bound))
+        self._check(features, get_float_type())
+        self.in_features = features.shape[-1]
+        bound = 1 / math.sqrt(self.in_features)
+        self.create_variable("weight", (self.out_features, self.in_features), uniform(bound), layout="dense")
+        self.bias = self.create_variable("bias", (self.out_features,), uniform(bound)) if self.use_bias else None
 
     def call(self, features: ITensor) -> ITensor:
         "(..., in_features) to (..., out_features)."
-        return apply("dense", features, self.weight, self.bias if self.use_bias else None)
+        self._check(features, self.weight.dtype, self.in_features)
+        return apply("dense", features, self.weight, self.bias)

@@ -5,38 +5,37 @@
 # %% auto #0
 __all__ = ['MaxPooling2D', 'GlobalAveragePooling2D']
 
-# %% ../../../nbs/model/layers/pooling.ipynb #44a8dc19
-from typing import Optional, Union
+# %% ../../../nbs/model/layers/pooling.ipynb #fa897a26
+from typing import Union
 
 from ...core.backend import engine
 from ...core.module import Module
 from ...core.tensor import ITensor, apply
-from .checks import check_features, pair
+from .checks import check_features, check_window, pair
 
-# %% ../../../nbs/model/layers/pooling.ipynb #f050e83b
+# %% ../../../nbs/model/layers/pooling.ipynb #0e6d590c
 class MaxPooling2D(Module):
     "The greatest value in each window."
-    def __init__(self, pool_size: Union[int, tuple[int, int]] = (2, 2),
-                 strides: Union[int, tuple[int, int], None] = None, # default: the pool size
-                 padding: str = "valid",                            # `valid` drops an uneven edge, `same` keeps it
+    def __init__(self, pool_size: Union[int, tuple[int, int]] = (2, 2),  # (height, width) of the window
+                 strides: Union[int, tuple[int, int], None] = None,      # pixels from one window to the next; None: the pool size
+                 padding: str = "valid",                                 # `valid` drops an uneven edge, `same` keeps it
                 ):
         super().__init__()
-        self.pool_size = pair("pool_size", pool_size)
-        self.strides = self.pool_size if strides is None else pair("strides", strides)
-        if padding not in ("same", "valid"): raise ValueError(f"The padding can be 'same' or 'valid', not {padding!r}.")
+        self.pool_size = pair("MaxPooling2D's pool_size", pool_size)
+        self.strides = self.pool_size if strides is None else pair("MaxPooling2D's strides", strides)
+        if padding not in ("same", "valid"): raise ValueError(f"MaxPooling2D's padding must be 'same' or 'valid', not {padding!r}.")
         self.padding = padding
-
-    def build(self, features: ITensor) -> None: check_features(self, features, 4)
 
     def call(self, features: ITensor) -> ITensor:
         "An image batch to a smaller one."
+        check_features(self, features, (4,))
+        if self.padding == "valid": check_window(self, features, self.pool_size)
         return apply("max_pool2d", features, self.pool_size, self.strides, self.padding)
 
-
+# %% ../../../nbs/model/layers/pooling.ipynb #2ab00209
 class GlobalAveragePooling2D(Module):
     "The mean of each channel."
-    def build(self, features: ITensor) -> None: check_features(self, features, 4)
-
     def call(self, features: ITensor) -> ITensor:
         "An image batch to (batch, channels)."
+        check_features(self, features, (4,))
         return features.mean(axis=engine().spatial_axes(features.native))

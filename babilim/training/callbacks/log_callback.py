@@ -13,14 +13,19 @@ from ...core import logging
 from .base_callback import BaseCallback
 
 # %% auto #0
-__all__ = ['format_metrics', 'LogCallback']
+__all__ = ['format_number', 'format_metrics', 'LogCallback']
 
-# %% ../../../nbs/training/callbacks/log_callback.ipynb #0e9e10b0
+# %% ../../../nbs/training/callbacks/log_callback.ipynb #cbbf197b
+def format_number(value: float, digits: int = 3) -> str: # 0.697, or 4.20e-05
+    "With `digits` after the point; a number that would be shown as zero gets an exponent."
+    return f"{value:.{digits}f}" if not 0 < abs(value) < 10**-digits else f"{value:.2e}"
+
+
 def format_metrics(metrics: Mapping[str, float]) -> str:
     "metrics/ca=0.697 - loss/total=1.499"
-    return " - ".join(f"{name}={value:.3f}" if not 0 < abs(value) < 0.001 else f"{name}={value:.2e}" for name, value in metrics.items())
+    return " - ".join(f"{name}={format_number(value)}" for name, value in metrics.items())
 
-
+# %% ../../../nbs/training/callbacks/log_callback.ipynb #a0856962
 class LogCallback(BaseCallback):
     "Logs the start, each training phase and each epoch, and shows a progress bar."
     def on_fit_start(self) -> None:
@@ -32,15 +37,16 @@ class LogCallback(BaseCallback):
     def on_build_end(self) -> None:
         for kind in ("trainable", "untrainable"):
             logging.debug(f"{kind.capitalize()} variables:")
-            for path, v in getattr(self.trainer.model, f"named_{kind}_variables").items(): logging.debug(f"  {path}: {v.shape}")
-        self._start, self._first_epoch = time.monotonic(), self.trainer.epoch
+            for part, module in (("", self.trainer.model), ("loss", self.trainer.loss)):
+                for path, v in getattr(module, f"named_{kind}_variables").items(): logging.debug(f"  {part}{path}: {v.canonical_shape}")
+        self._start, self._before = time.monotonic(), self.trainer.global_step
 
     def _goal(self, phase: str) -> str:
         return f"{phase} {self.trainer.epoch + 1}/{self.trainer.epochs}"
 
     def on_epoch_start(self) -> None:
         self._bar = logging.progress_bar(self.trainer.steps_per_epoch, self._goal("Training"))
-        self._bar.update(self.trainer.step)
+        self._bar.initial = self._bar.n = self._bar.last_print_n = self.trainer.step  # steps of an earlier run took no time
 
     def on_step_end(self) -> None:
         self._bar.update()
@@ -51,7 +57,7 @@ class LogCallback(BaseCallback):
 
     def on_train_end(self, metrics: Mapping[str, float]) -> None:
         logging.close_bar()
-        logging.status(f"{self._goal('Training')} - {format_metrics(metrics)} - LR {self.trainer.optimizer.lr:.6f}")
+        logging.status(f"{self._goal('Training')} - {format_metrics(metrics)} - LR {format_number(self.trainer.optimizer.lr, 6)}")
 
     def on_eval_start(self) -> None:
         self._bar = logging.progress_bar(self.trainer.eval_steps, self._goal("Evaluating"))
@@ -59,11 +65,14 @@ class LogCallback(BaseCallback):
     def on_eval_step_end(self) -> None:
         self._bar.update()
 
+    def _seconds_left(self) -> float:
+        steps = self.trainer.steps_per_epoch
+        done = max(self.trainer.global_step - self._before, 1)
+        return (time.monotonic() - self._start) / done * (self.trainer.epochs * steps - self.trainer.global_step)
+
     def on_epoch_end(self, metrics: Mapping[str, float]) -> None:
         logging.close_bar()
-        done = self.trainer.epoch + 1 - self._first_epoch
-        left = (time.monotonic() - self._start) / done * (self.trainer.epochs - self.trainer.epoch - 1)
-        logging.status(f"{self._goal('Epoch')} (ETA {timedelta(seconds=round(left))}) - {format_metrics(metrics)}")
+        logging.status(f"{self._goal('Epoch')} (ETA {timedelta(seconds=round(self._seconds_left()))}) - {format_metrics(metrics)}")
         logging.log_progress(self._goal("Epoch"), (self.trainer.epoch + 1) / self.trainer.epochs, metrics["loss/total"])
 
     def on_fit_end(self) -> None:

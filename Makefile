@@ -1,0 +1,73 @@
+# babilim: `make` lists what there is. Everything is installed into .venv, when it is first needed.
+PYTHON ?= python3
+BACKEND ?= pytorch
+EPOCHS ?= 10
+ARGS ?=
+DATA ?= data
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip
+EXTRA_pytorch := pytorch
+EXTRA_tf2 := tf
+
+ifeq ($(filter $(BACKEND),pytorch tf2),)
+$(error BACKEND can be pytorch or tf2, not '$(BACKEND)')
+endif
+
+.PHONY: help train data test lab readme clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make train   train the tutorial's network on Fashion-MNIST and measure it"
+	@echo "             BACKEND=pytorch|tf2 (default pytorch)  EPOCHS=10  ARGS='--set train_batch_size=64'"
+	@echo "make test    all that CI runs: notebooks exported and clean, their tests on both backends"
+	@echo "make data    fetch Fashion-MNIST for BACKEND (31 MB)"
+	@echo "make lab     open the notebooks in JupyterLab"
+	@echo "make readme  README.md from nbs/index.ipynb"
+	@echo "make clean   remove what was built; 'make clean ALL=1' also .venv, data and .logs"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "babilim needs Python 3.10 or newer; $(PYTHON) is older. Try: make $(MAKECMDGOALS) PYTHON=python3.11"; exit 1; }
+	@echo "Creating .venv ..."
+	@$(PYTHON) -m venv .venv > /dev/null 2>&1 || { \
+		rm -rf .venv; \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+			apt-get -qq update && apt-get -qq install -y python3-venv > /dev/null; \
+		fi; \
+		$(PYTHON) -m venv .venv; \
+	} || { rm -rf .venv; echo "A virtual environment could not be made. On Debian: apt-get install python3-venv"; exit 1; }
+
+.venv/.installed-%: setup.py settings.ini | $(BIN)/python
+	@echo "Installing babilim with $* (this takes a few minutes the first time) ..."
+	@$(PIP) install --quiet --disable-pip-version-check -e ".[$(EXTRA_$*)]"
+	@touch $@
+
+.venv/.installed-dev: setup.py settings.ini | $(BIN)/python
+	@echo "Installing babilim with both backends and the tools for tests (this takes a few minutes the first time) ..."
+	@$(PIP) install --quiet --disable-pip-version-check -e ".[pytorch,tf,dev]"
+	@touch .venv/.installed-pytorch .venv/.installed-tf2 $@
+
+data: .venv/.installed-$(BACKEND)
+	@$(BIN)/python tools/get_data.py --backend $(BACKEND) --data-dir $(DATA)
+
+train: .venv/.installed-$(BACKEND) $(if $(findstring --sample,$(ARGS)),,data)
+	@$(BIN)/python -m babilim.fashion_mnist --backend $(BACKEND) --epochs $(EPOCHS) --data-dir $(DATA) $(ARGS)
+
+test: .venv/.installed-dev
+	@$(BIN)/python tools/check_fresh.py
+	@echo "Testing the notebooks on PyTorch ..."
+	@BABILIM_BACKEND=pytorch TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
+	@echo "Testing the notebooks on TensorFlow ..."
+	@BABILIM_BACKEND=tf2 TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
+	@$(BIN)/python tools/check_fresh.py --count
+
+lab: .venv/.installed-dev data
+	@test -x $(BIN)/jupyter-lab || $(PIP) install --quiet --disable-pip-version-check jupyterlab ipywidgets
+	@BABILIM_BACKEND=$(BACKEND) $(BIN)/jupyter-lab nbs
+
+readme: .venv/.installed-dev
+	@$(BIN)/python tools/build_readme.py
+
+clean:
+	rm -rf build dist *.egg-info _proc $(if $(ALL),.venv data .logs .cache)
+	find babilim nbs tools -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf
