@@ -17,8 +17,9 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu',
            'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes',
            'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd',
-           'is_native_module', 'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native',
-           'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
+           'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
+           'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #08d1880b
 import builtins
@@ -514,21 +515,22 @@ def spatial_axes(x: torch.Tensor) -> tuple:
     "The axes of an image batch that are neither batch nor channels."
     return tuple(range(2, x.ndim))
 
-# %% ../../nbs/backends/pytorch.ipynb #9c5e199e
+# %% ../../nbs/backends/pytorch.ipynb #b6f1d7da
 _NO_LABEL = torch.iinfo(torch.int64).min
 
 
 def _label_error(labels: np.ndarray, classes: int) -> ValueError:
     "What to say of labels that are not in [0, classes)."
-    wrong = [(labels[tuple(at)].item(), at[0] if len(at) == 1 else tuple(at)) for at in np.argwhere((labels < 0) | (labels >= classes)).tolist()]
-    named = ", ".join(f"{label} at position {at}" for label, at in wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-    return ValueError(f"The label {named} is not in [0, {classes})." if len(wrong) == 1 else f"These labels are not in [0, {classes}): {named}.")
+    places = [tuple(at) for at in np.argwhere((labels < 0) | (labels >= classes)).tolist()]
+    named = ", ".join(f"{labels[at]} at position {at if len(at) > 1 else at[0]}" for at in places[:5])
+    if len(places) == 1: return ValueError(f"The label {named} is not in [0, {classes}).")
+    return ValueError(f"These labels are not in [0, {classes}): {named}{f' and {len(places) - 5} more' if len(places) > 5 else ''}.")
 
 
 def sparse_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     "`-log softmax(logits)[label]` for logits (..., classes) and labels (...)."
-    if labels.shape != logits.shape[:-1]: raise ValueError(f"Labels of the shape {tuple(labels.shape)} do not fit logits of the shape {tuple(logits.shape)}: "
-                                                           f"they need {tuple(logits.shape[:-1])}.")
+    if labels.shape != logits.shape[:-1]:
+        raise ValueError(f"Labels of the shape {tuple(labels.shape)} do not fit logits of the shape {tuple(logits.shape)}: they need {tuple(logits.shape[:-1])}.")
     classes, flat, wrong = logits.shape[-1], labels.reshape(-1).long(), None
     if flat.is_cuda:
         wrong = (flat < 0) | (flat >= classes)
@@ -597,10 +599,20 @@ def sgd(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], bu
                has_sparse_grad=False, fused=True, foreach=False, weight_decay=weight_decay, momentum=momentum, lr=lr.get(),
                dampening=0.0, nesterov=nesterov, maximize=False)
 
-# %% ../../nbs/backends/pytorch.ipynb #46b8523c
+# %% ../../nbs/backends/pytorch.ipynb #93a995e3
 def is_native_module(value: Any) -> bool:
     "Whether `value` is a `torch.nn.Module`."
     return isinstance(value, torch.nn.Module)
+
+
+def is_native_variable(value: Any) -> bool:
+    "Whether `value` is a `torch.nn.Parameter`."
+    return isinstance(value, torch.nn.Parameter)
+
+
+def is_native_trainable(variable: torch.Tensor) -> bool:
+    "Whether a native variable wants gradients."
+    return variable.requires_grad
 
 
 def native_module_variables(module: torch.nn.Module) -> list[tuple[str, torch.Tensor, bool]]:

@@ -17,8 +17,9 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu',
            'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes',
            'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd',
-           'is_native_module', 'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native',
-           'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
+           'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
+           'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -289,7 +290,7 @@ def _divide(x: Any, y: Any) -> tf.Tensor:
     x, y = _pair(x if is_native(y) else _float(x), y if is_native(x) else _float(y))  # so that uint8 / -2 is a float
     return tf.divide(_float(x), _float(y))
 
-# %% ../../nbs/backends/tf.ipynb #959b7fcd
+# %% ../../nbs/backends/tf.ipynb #b787318a
 add, subtract, multiply, power = _binary(_add), _subtract, _binary(_multiply), _binary(_wide(tf.pow, tf.uint8))
 divide, floor_divide, remainder = _divide, _binary(tf.math.floordiv), _binary(tf.math.floormod)
 equal, not_equal, less = _binary(tf.math.equal), _binary(tf.math.not_equal), _binary(_wide(tf.less, tf.bool, back=False))
@@ -298,9 +299,10 @@ logical_and, logical_or, logical_xor = _logical(tf.logical_and), _logical(tf.log
 bitwise_and, bitwise_or, bitwise_xor = _binary(_and), _binary(_or), _binary(_xor)
 maximum, minimum = _binary(_fair(_wide(tf.maximum, tf.bool))), _binary(_fair(_wide(tf.minimum, tf.bool)))
 logical_not, invert = _logical(tf.logical_not), _invert
-negative, absolute, sign, square, reciprocal = (_wide(tf.negative, tf.uint8), _wide(tf.abs, tf.uint8), _wide(tf.sign, tf.uint8, tf.bool),
-                                                _wide(tf.square, tf.bool, back=False), _unary(tf.math.reciprocal))
-exp, expm1, log, log1p, sqrt, rsqrt, erf = (_unary(op) for op in (tf.exp, tf.math.expm1, tf.math.log, tf.math.log1p, tf.sqrt, tf.math.rsqrt, tf.math.erf))
+negative, absolute, sign = _wide(tf.negative, tf.uint8), _wide(tf.abs, tf.uint8), _wide(tf.sign, tf.uint8, tf.bool)
+square, reciprocal = _wide(tf.square, tf.bool, back=False), _unary(tf.math.reciprocal)
+exp, expm1, log, log1p = _unary(tf.exp), _unary(tf.math.expm1), _unary(tf.math.log), _unary(tf.math.log1p)
+sqrt, rsqrt, erf = _unary(tf.sqrt), _unary(tf.math.rsqrt), _unary(tf.math.erf)
 sin, cos, tan, arcsin, arccos, arctan = (_unary(op) for op in (tf.sin, tf.cos, tf.tan, tf.asin, tf.acos, tf.atan))
 sinh, cosh, tanh, floor, ceil, round = _unary(tf.sinh), _unary(tf.cosh), _unary(tf.tanh), _flat(tf.floor), _flat(tf.math.ceil), _flat(tf.round)
 isnan, isinf, isfinite = _unary(tf.math.is_nan), _unary(tf.math.is_inf), _unary(tf.math.is_finite)
@@ -530,7 +532,7 @@ def gather_last(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     "For each row of `x` (..., n) the entry that `index` (...) names."
     return tf.gather(x, tf.cast(index, tf.int64), axis=-1, batch_dims=x.shape.rank - 1)
 
-# %% ../../nbs/backends/tf.ipynb #701c1e30
+# %% ../../nbs/backends/tf.ipynb #5f545fb6
 relu, sigmoid = tf.nn.relu, _unary(tf.sigmoid)
 
 
@@ -543,7 +545,8 @@ def softplus(x: tf.Tensor) -> tf.Tensor:
 @_unary
 def leaky_relu(x: tf.Tensor, slope: float = 0.01) -> tf.Tensor:
     "`x` where positive, else `slope * x`."
-    return tf.nn.leaky_relu(x, slope) if x.dtype != tf.float64 else tf.where(x > 0, x, slope * x)  # the kernel holds slope as float32
+    if x.dtype == tf.float64: return tf.where(x > 0, x, slope * x)  # the kernel holds slope as float32
+    return tf.nn.leaky_relu(x, slope)
 
 
 @_unary
@@ -612,15 +615,18 @@ def max_pool2d(x: tf.Tensor, size: tuple, strides: tuple, padding: str) -> tf.Te
     "The greatest value in each window; padding never wins."
     return _not_empty(tf.nn.max_pool2d(x, size, strides, _paddings(padding)), x, size)
 
-# %% ../../nbs/backends/tf.ipynb #acf0569d
-def _fused_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor, training: bool, epsilon: float) -> tuple:
+# %% ../../nbs/backends/tf.ipynb #689291ce
+def _fused_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor,
+                      training: bool, epsilon: float) -> tuple:
     image = x if x.shape.rank == 4 else tf.reshape(x, (x.shape[0], 1, -1, x.shape[-1]))
     old_mean, old_var = (tf.zeros((0,), x.dtype),) * 2 if training else (mean, var)
-    y, m, v, *_ = tf.raw_ops.FusedBatchNormV3(x=image, scale=weight, offset=bias, mean=old_mean, variance=old_var, epsilon=epsilon, is_training=training)
+    y, m, v, *_ = tf.raw_ops.FusedBatchNormV3(x=image, scale=weight, offset=bias, mean=old_mean, variance=old_var,
+                                              epsilon=epsilon, is_training=training)
     return y if x.shape.rank == 4 else tf.reshape(y, x.shape), m, v
 
 
-def _plain_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor, training: bool, epsilon: float) -> tuple:
+def _plain_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor,
+                      training: bool, epsilon: float) -> tuple:
     m, v = tf.nn.moments(x, list(range(x.shape.rank - 1))) if training else (tf.convert_to_tensor(mean), tf.convert_to_tensor(var))
     count = tf.cast(tf.size(x) // x.shape[-1], x.dtype)
     return (x - m) * (tf.math.rsqrt(v + epsilon) * weight) + bias, m, v * (count / (count - 1))
@@ -629,7 +635,8 @@ def _plain_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight:
 def batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor,
                training: bool, momentum: float, epsilon: float) -> tf.Tensor:
     "Normalised over all axes but the channels; in training `mean` and `var` (unbiased) move by `momentum`."
-    if training and x.shape[:-1].num_elements() == 1: raise ValueError(f"Expected more than 1 value per channel when training, got the shape {tuple(x.shape)}.")
+    if training and x.shape[:-1].num_elements() == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got the shape {tuple(x.shape)}.")
     fused = x.dtype == tf.float32 and None not in x.shape
     y, m, v = (_fused_batch_norm if fused else _plain_batch_norm)(x, mean, var, weight, bias, training, epsilon)
     if training:
@@ -648,12 +655,13 @@ def spatial_axes(x: tf.Tensor) -> tuple:
     "The axes of an image batch that are neither batch nor channels."
     return tuple(range(1, x.shape.rank - 1))
 
-# %% ../../nbs/backends/tf.ipynb #dc4ea9b7
+# %% ../../nbs/backends/tf.ipynb #cb2a27cf
 def _label_error(labels: np.ndarray, classes: int) -> ValueError:
     "What to say of labels that are not in [0, classes)."
-    wrong = [(labels[tuple(at)].item(), at[0] if len(at) == 1 else tuple(at)) for at in np.argwhere((labels < 0) | (labels >= classes)).tolist()]
-    named = ", ".join(f"{label} at position {at}" for label, at in wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-    return ValueError(f"The label {named} is not in [0, {classes})." if len(wrong) == 1 else f"These labels are not in [0, {classes}): {named}.")
+    places = [tuple(at) for at in np.argwhere((labels < 0) | (labels >= classes)).tolist()]
+    named = ", ".join(f"{labels[at]} at position {at if len(at) > 1 else at[0]}" for at in places[:5])
+    if len(places) == 1: return ValueError(f"The label {named} is not in [0, {classes}).")
+    return ValueError(f"These labels are not in [0, {classes}): {named}{f' and {len(places) - 5} more' if len(places) > 5 else ''}.")
 
 
 def sparse_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -700,7 +708,7 @@ def compile_step(step: Callable) -> Callable:
         with tf.device(_device): return graph(*args)
     return run
 
-# %% ../../nbs/backends/tf.ipynb #2f0f22ea
+# %% ../../nbs/backends/tf.ipynb #2a1fbb22
 class Scalar:
     "A number that the host changes between steps and a step reads."
     def __init__(self, value: float):
@@ -720,7 +728,8 @@ def _number(value: Any, dtype: tf.DType) -> tf.Tensor:
 
 def _update(v: tf.Variable, g: tf.Tensor, buffer: Optional[tf.Variable], rate: tf.Tensor, momentum: float, nesterov: bool) -> None:
     if buffer is None: tf.raw_ops.ResourceApplyGradientDescent(var=v.handle, alpha=rate, delta=g)
-    else: tf.raw_ops.ResourceApplyMomentum(var=v.handle, accum=buffer.handle, lr=rate, grad=g, momentum=_number(momentum, v.dtype), use_nesterov=nesterov)
+    else: tf.raw_ops.ResourceApplyMomentum(var=v.handle, accum=buffer.handle, lr=rate, grad=g,
+                                           momentum=_number(momentum, v.dtype), use_nesterov=nesterov)
 
 
 def sgd(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], buffers: Sequence[tf.Variable], lr: Scalar,
@@ -732,7 +741,7 @@ def sgd(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], buffer
         if momentum and scale is not None: g = _number(scale, v.dtype) * g
         _update(v, g, buffers[i] if momentum else None, rates[v.dtype], momentum, nesterov)
 
-# %% ../../nbs/backends/tf.ipynb #0ba2b88e
+# %% ../../nbs/backends/tf.ipynb #7cc5e2e0
 def _is_keras(value: Any) -> bool:
     keras = sys.modules.get("keras")  # a Keras object exists only where Keras was imported
     return keras is not None and isinstance(value, keras.Layer)
@@ -741,6 +750,16 @@ def _is_keras(value: Any) -> bool:
 def is_native_module(value: Any) -> bool:
     "Whether `value` is a `tf.Module`, a Keras layer or a Keras model."
     return isinstance(value, tf.Module) or _is_keras(value)
+
+
+def is_native_variable(value: Any) -> bool:
+    "Whether `value` is a `tf.Variable`."
+    return isinstance(value, tf.Variable)
+
+
+def is_native_trainable(variable: tf.Variable) -> bool:
+    "Whether a native variable wants gradients."
+    return variable.trainable
 
 
 def native_module_variables(module: Any) -> list[tuple[str, tf.Variable, bool]]:

@@ -21,7 +21,7 @@ from .tensor import ITensor, Tensor, leaves, map_tree, tensor_from, unwrap
 # %% auto #0
 __all__ = ['add_note', 'Module']
 
-# %% ../../nbs/core/module.ipynb #257fec7f
+# %% ../../nbs/core/module.ipynb #7c7c4413
 _LEAVES = (str, int, float, bool, type(None), np.ndarray)
 
 
@@ -35,9 +35,16 @@ def _walk(value: Any, path: str, owner: Optional[Module], engine: Any, seen: set
     "(path, object, module that owns it) of every module, variable and native module in `value`, each once."
     if type(value) in _LEAVES or id(value) in seen: return
     if isinstance(value, Module): owner = value
-    if isinstance(value, Module) or isinstance(value, Tensor) and value.is_variable or engine.is_native_module(value): yield path, value, owner
+    if isinstance(value, Module) or isinstance(value, Tensor) and value.is_variable or engine.is_native_module(value) or engine.is_native_variable(value): yield path, value, owner
     seen.add(id(value))
     for name, child in _children(value): yield from _walk(child, f"{path}/{str(name).strip('/')}", owner, engine, seen)
+
+
+def _variables_of(path: str, value: Any, engine: Any) -> list[tuple[str, Tensor]]:
+    "(path, variable) for a variable, a native variable or a native module."
+    if isinstance(value, Tensor): return [(path, value)]
+    if engine.is_native_variable(value): return [(path, Tensor.of_native(value, engine.is_native_trainable(value)))]
+    return [(f"{path}/{name}", Tensor.of_native(v, trainable)) for name, v, trainable in engine.native_module_variables(value)]
 
 # %% ../../nbs/core/module.ipynb #7f7564cb
 class _Calls(threading.local):
@@ -111,7 +118,7 @@ def add_note(error: BaseException, note: str) -> None:
 def _described(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, ITensor) else type(value).__name__
 
-# %% ../../nbs/core/module.ipynb #934e3577
+# %% ../../nbs/core/module.ipynb #fc18bd60
 class Module:
     "A callable that owns variables: override `build`, which sees the first input, and `call`."
     training: bool = True
@@ -201,7 +208,7 @@ class Module:
         "All variables by path: /linear/1/weight; shared ones once."
         found, seen, engine = {}, set(), self._engine()
         for path, value, _ in self._found(lambda value: not isinstance(value, Module)):
-            inner = [(path, value)] if isinstance(value, Tensor) else [(f"{path}/{name}", Tensor.of_native(v, t)) for name, v, t in engine.native_module_variables(value)]
+            inner = _variables_of(path, value, engine)
             found.update((p, v) for p, v in inner if id(v.native) not in seen)
             seen.update(id(v.native) for _, v in inner)
         return found

@@ -15,12 +15,13 @@ from .backend import engine, get_float_type, load_engine
 # %% auto #0
 __all__ = ['apply', 'tensor_from', 'ITensor', 'Tensor', 'map_tree', 'leaves', 'unwrap', 'wrap', 'GradientTape']
 
-# %% ../../nbs/core/tensor.ipynb #aca2b265
+# %% ../../nbs/core/tensor.ipynb #7d20aaa9
 def _owner(native: Any) -> Any:
     "The engine to which a native tensor belongs, whichever is in use."
     if engine().is_native(native): return engine()
     framework = type(native).__module__.split(".")[0]
-    if framework not in ("torch", "tensorflow"): raise TypeError(f"ITensor wraps a native tensor, not {native!r}. Make a tensor of data by Tensor(data).")
+    if framework not in ("torch", "tensorflow"):
+        raise TypeError(f"ITensor wraps a native tensor, not {native!r}. Make a tensor of data by Tensor(data).")
     return load_engine("pytorch" if framework == "torch" else "tf2")
 
 
@@ -99,7 +100,7 @@ def tensor_from(data: Any, dtype: Optional[str] = None) -> Any:
     if isinstance(data, (list, tuple)) and _holds_tensor(data): return apply("stack", [ITensor(tensor_from(d, dtype)) for d in data], 0).native
     return engine().tensor(_array(data, dtype), dtype)
 
-# %% ../../nbs/core/tensor.ipynb #4f2089ee
+# %% ../../nbs/core/tensor.ipynb #22e4fd74
 def _operand(value: Any) -> Any:
     "What an engine can take beside a tensor, or NotImplemented."
     if isinstance(value, ITensor) or type(value) in (int, float, bool) or engine().is_native(value): return value
@@ -112,7 +113,8 @@ def _check_fits(name: str, number: int, tensor: Any) -> None:
     dtype = engine().dtype_name(_native(tensor)) if hasattr(tensor, "shape") else ""
     limits = np.iinfo(dtype) if "int" in dtype else None
     if limits and not limits.min <= number <= limits.max:
-        raise OverflowError(f"{name}: {number} does not fit {dtype}, which holds {limits.min} to {limits.max}. Cast the tensor first: x.cast('int64').")
+        raise OverflowError(f"{name}: {number} does not fit {dtype}, which holds {limits.min} to {limits.max}. "
+                            "Cast the tensor first: x.cast('int64').")
 
 
 def _apply_binary(name: str, x: Any, y: Any) -> ITensor:
@@ -120,7 +122,7 @@ def _apply_binary(name: str, x: Any, y: Any) -> ITensor:
     if type(y) is int and not 0 <= y < 128: _check_fits(name, y, x)
     return apply(name, x, y)
 
-# %% ../../nbs/core/tensor.ipynb #d0f963c2
+# %% ../../nbs/core/tensor.ipynb #edc8365a
 def _named(function: Callable, name: str, doc: str, owner: str = "") -> Callable:
     "`function` with a name and docstring of its own, as errors and help show them."
     function.__name__, function.__qualname__, function.__doc__ = name, owner + name, doc
@@ -141,11 +143,11 @@ def _reflected(name: str) -> Callable:
     return _named(op, name, f"See `tmath.{name}`.", "ITensor.")
 
 
-def _unary(name: str) -> Callable:
+def _unary(name: str, method: str = "") -> Callable:
     def op(self) -> ITensor: return apply(name, self)
-    return _named(op, name, f"Elementwise: see `tmath.{name}`.", "ITensor.")
+    return _named(op, method or name, f"Elementwise: see `tmath.{name}`.", "ITensor.")
 
-# %% ../../nbs/core/tensor.ipynb #25b75d4e
+# %% ../../nbs/core/tensor.ipynb #745e5026
 class _Operators:
     "Python's operators and elementwise methods."
     __slots__ = ()
@@ -163,8 +165,8 @@ class _Operators:
     __eq__, __ne__ = _binary("equal"), _binary("not_equal")
     __lt__, __le__, __gt__, __ge__ = _binary("less"), _binary("less_equal"), _binary("greater"), _binary("greater_equal")
     __neg__, __abs__, __invert__ = _unary("negative"), _unary("absolute"), _unary("invert")
-    exp, log, sqrt, abs, square, tanh = _unary("exp"), _unary("log"), _unary("sqrt"), _unary("absolute"), _unary("square"), _unary("tanh")
-    sign, is_nan, is_finite = _unary("sign"), _unary("isnan"), _unary("isfinite")
+    exp, log, sqrt, square, tanh, sign = _unary("exp"), _unary("log"), _unary("sqrt"), _unary("square"), _unary("tanh"), _unary("sign")
+    abs, is_nan, is_finite = _unary("absolute", "abs"), _unary("isnan", "is_nan"), _unary("isfinite", "is_finite")
 
     def __pos__(self) -> ITensor: return self
     def __round__(self, decimals: Optional[int] = None) -> ITensor: return self.round(decimals or 0)
@@ -185,7 +187,7 @@ class _Operators:
             if type(bound) is int: _check_fits("clip", bound, self)
         return apply("clip", self, _operand(low) if low is not None else None, _operand(high) if high is not None else None)
 
-# %% ../../nbs/core/tensor.ipynb #07371c86
+# %% ../../nbs/core/tensor.ipynb #1e9c35e2
 def _checked_axis(name: str, axis: Any, ndim: int) -> Any:
     "The axis or axes, counted from the front."
     try: axes = tuple(operator.index(a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,)))
@@ -202,17 +204,17 @@ def _one_axis(name: str, axis: Any, ndim: int) -> int:
     return _checked_axis(name, axis, ndim)
 
 
-def _reduction(name: str) -> Callable:
+def _reduction(name: str, method: str = "") -> Callable:
     def op(self, axis: Union[int, Sequence[int], None] = None, keepdims: bool = False) -> ITensor:
         return apply(name, self, axis=None if axis is None else _checked_axis(name, axis, self.ndim), keepdims=bool(keepdims))
-    return _named(op, name, f"Over `axis` (an integer, a tuple, or None for all): see `tmath.{name}`.", "ITensor.")
+    return _named(op, method or name, f"Over `axis` (an integer, a tuple, or None for all): see `tmath.{name}`.", "ITensor.")
 
-# %% ../../nbs/core/tensor.ipynb #bc22bc27
+# %% ../../nbs/core/tensor.ipynb #77bde85e
 class _Reductions:
     "Methods that make axes disappear."
     __slots__ = ()
-    sum, mean, var, max, min = _reduction("sum"), _reduction("mean"), _reduction("variance"), _reduction("max"), _reduction("min")
-    prod, any, all = _reduction("prod"), _reduction("any"), _reduction("all")
+    sum, mean, max, min, prod = _reduction("sum"), _reduction("mean"), _reduction("max"), _reduction("min"), _reduction("prod")
+    var, any, all = _reduction("variance", "var"), _reduction("any"), _reduction("all")
 
     def std(self, axis: Union[int, Sequence[int], None] = None, keepdims: bool = False) -> ITensor:
         "The standard deviation (divides by n, as NumPy does)."
@@ -234,7 +236,7 @@ class _Reductions:
         "The matrix product."
         return self @ other
 
-# %% ../../nbs/core/tensor.ipynb #fa008163
+# %% ../../nbs/core/tensor.ipynb #4dfcb20e
 def _shape(shape: Any) -> tuple:
     return (operator.index(shape),) if not isinstance(shape, (tuple, list)) else tuple(map(operator.index, shape))
 
@@ -278,7 +280,8 @@ class _Shapes:
 
     def repeat(self, repeats: int, axis: Optional[int] = None) -> ITensor:
         "Each entry along `axis` `repeats` times; None repeats along the flattened tensor."
-        return self.flatten().repeat(repeats, 0) if axis is None else apply("repeat", self, operator.index(repeats), _one_axis("repeat", axis, self.ndim))
+        if axis is None: return self.flatten().repeat(repeats, 0)
+        return apply("repeat", self, operator.index(repeats), _one_axis("repeat", axis, self.ndim))
 
 # %% ../../nbs/core/tensor.ipynb #b5b17ae9
 def _entry(i: Any) -> Any:
@@ -325,7 +328,7 @@ def _check_bounds(entries: list, shape: tuple) -> None:
             raise IndexError(f"A mask of the shape {tuple(i.shape)} does not fit the axes of the sizes {size} from axis {axis} on.")
         axis += _width(i)
 
-# %% ../../nbs/core/tensor.ipynb #89531649
+# %% ../../nbs/core/tensor.ipynb #f9615518
 _NUMPY_NAMES = {"rint": "round", "around": "round", "amax": "max", "amin": "min", "var": "variance", "concatenate": "concat", "bitwise_not": "invert"}
 
 
@@ -339,8 +342,10 @@ class _NumPy:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> ITensor:
         from babilim.core import tmath
         function = getattr(tmath, _NUMPY_NAMES.get(ufunc.__name__, ufunc.__name__), None)
-        if options.get("out"): raise TypeError(f"np.{ufunc.__name__} can't write a tensor into an array: instead of `array += tensor` write `array = array + tensor`.")
-        if method != "__call__" or options or function is None: raise TypeError(f"np.{ufunc.__name__} does not take tensors in this way: pass tensor.numpy().")
+        if options.get("out"):
+            raise TypeError(f"np.{ufunc.__name__} can't write a tensor into an array: instead of `array += tensor` write `array = array + tensor`.")
+        if method != "__call__" or options or function is None:
+            raise TypeError(f"np.{ufunc.__name__} does not take tensors in this way: pass tensor.numpy().")
         return function(*inputs)
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
@@ -350,7 +355,7 @@ class _NumPy:
         arrays = lambda leaf: leaf.numpy() if isinstance(leaf, ITensor) else leaf
         return function(*map_tree(arrays, args), **map_tree(arrays, kwargs))
 
-# %% ../../nbs/core/tensor.ipynb #aa7c8203
+# %% ../../nbs/core/tensor.ipynb #3f201746
 _NO_VALUE = ("The value of a tensor is not known while a step is compiled, so it can't decide an `if` or become a Python number there. "
              "Use tmath.where, or SupervisedTrainer(..., compile=False).")
 
@@ -400,7 +405,8 @@ class ITensor(_Operators, _Reductions, _Shapes, _NumPy):
 
     def item(self) -> Union[float, int, bool]:
         "The only value as a Python number."
-        if self.size != 1: raise ValueError(f"Only a tensor with one value is a number; this one has the shape {self.shape}. For a truth value use .any() or .all().")
+        if self.size != 1:
+            raise ValueError(f"Only a tensor with one value is a number; this one has the shape {self.shape}. For a truth value use .any() or .all().")
         return self.numpy().item()
 
     def tolist(self) -> list:
@@ -455,7 +461,8 @@ class ITensor(_Operators, _Reductions, _Shapes, _NumPy):
     def to(self, device: str # `cpu`, `gpu:0`, ...
           ) -> ITensor:
         "On another device."
-        if device not in engine().devices(): raise ValueError(f"There is no device {device!r}; the backend {engine().NAME!r} sees {', '.join(engine().devices())}.")
+        devices = engine().devices()
+        if device not in devices: raise ValueError(f"There is no device {device!r}; the backend {engine().NAME!r} sees {', '.join(devices)}.")
         return apply("to_device", self, device)
 
     def stop_gradients(self) -> ITensor:
@@ -464,7 +471,7 @@ class ITensor(_Operators, _Reductions, _Shapes, _NumPy):
 
     detach = stop_gradients
 
-# %% ../../nbs/core/tensor.ipynb #925f7b92
+# %% ../../nbs/core/tensor.ipynb #d9089df7
 class Tensor(ITensor):
     "A tensor made from data, or a variable where `trainable` is True or False."
     __slots__ = ("trainable", "layout", "__weakref__")
@@ -481,7 +488,8 @@ class Tensor(ITensor):
     def _variable(self, data: Any, dtype: Optional[str]) -> Any:
         if isinstance(data, ITensor) or engine().is_native(data): data = ITensor(tensor_from(data)).numpy()
         array = _array(data, None if dtype is None else _dtype_name(dtype))
-        if dtype == "bfloat16" or self.trainable and array.dtype.kind != "f": raise TypeError(f"A trainable variable holds float16, float32 or float64, not {dtype or array.dtype}: pass dtype='float32'.")
+        if dtype == "bfloat16" or self.trainable and array.dtype.kind != "f":
+            raise TypeError(f"A trainable variable holds float16, float32 or float64, not {dtype or array.dtype}: pass dtype='float32'.")
         return engine().variable(engine().from_canonical(array, self.layout), self.trainable)
 
     @classmethod
@@ -516,8 +524,10 @@ class Tensor(ITensor):
         "Overwrite the values of a variable."
         if not self.is_variable: raise TypeError("A constant can't be assigned. Create the tensor with trainable=True or trainable=False.")
         owner = _owner(self.native)
-        native = owner.tensor(_array(value, None)) if isinstance(value, np.ndarray) else tensor_from(value, None if isinstance(value, ITensor) else self.dtype)
-        if tuple(native.shape) != self.shape: raise ValueError(f"assign: this variable has the shape {self.shape}, the new value {tuple(native.shape)}.")
+        if isinstance(value, np.ndarray): native = owner.tensor(_array(value, None))  # also while the other backend is in use
+        else: native = tensor_from(value, None if isinstance(value, ITensor) else self.dtype)
+        if tuple(native.shape) != self.shape:
+            raise ValueError(f"assign: this variable has the shape {self.shape}, the new value {tuple(native.shape)}.")
         owner.assign(self.native, native)
         return self
 
@@ -552,7 +562,7 @@ def wrap(tree: Any) -> Any:
     "A tree with babilim's tensors in place of native ones."
     return map_tree(lambda leaf: ITensor(leaf) if engine().is_native(leaf) else leaf, tree)
 
-# %% ../../nbs/core/tensor.ipynb #745ccce7
+# %% ../../nbs/core/tensor.ipynb #22152130
 class GradientTape:
     "Records what happens inside `with`; `gradient(loss)` gives d loss / d variable for each variable."
     def __init__(self, variables: Sequence[Tensor]): # the order of the gradients
@@ -571,7 +581,8 @@ class GradientTape:
                 ) -> list[Optional[ITensor]]:
         "One gradient for each variable; None where the loss does not depend on it or it is not trainable. Can be asked for once."
         if not isinstance(loss, ITensor): raise TypeError(f"The loss must be a tensor, not {loss!r}.")
-        if self._taken: raise RuntimeError("The gradients of this tape were taken already: record again, or take them of the sum of the losses.")
+        if self._taken:
+            raise RuntimeError("The gradients of this tape were taken already: record again, or take them of the sum of the losses.")
         self._taken = True
         found = self._tape.gradient(loss.native, [v.native for v in self._watched])
         by_id = {id(v): None if g is None else ITensor(g) for v, g in zip(self._watched, found)}

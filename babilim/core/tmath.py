@@ -230,7 +230,7 @@ def flip(x: Any, axis: Axis = None) -> ITensor:
     x = _tensor(x)
     return apply("flip", x, axis=None if axis is None else _checked_axis("flip", axis, x.ndim))
 
-# %% ../../nbs/core/tmath.ipynb #83d9afc6
+# %% ../../nbs/core/tmath.ipynb #11f5a21a
 def sort(x: Any, axis: int = -1) -> ITensor:
     "Ascending along `axis`; NaN has no place in an order."
     x = _tensor(x)
@@ -246,7 +246,8 @@ def argsort(x: Any, axis: int = -1) -> ITensor:
 def gather_last(x: Any, index: Any) -> ITensor:
     "For each row of `x` (..., n) the entry that `index` (...) names."
     x, index = _tensor(x), _tensor(index)
-    if x.shape[:-1] != index.shape: raise ValueError(f"gather_last: values of the shape {x.shape} need an index of the shape {x.shape[:-1]}, not {index.shape}.")
+    if x.shape[:-1] != index.shape:
+        raise ValueError(f"gather_last: values of the shape {x.shape} need an index of the shape {x.shape[:-1]}, not {index.shape}.")
     return apply("gather_last", x, index)
 
 

@@ -116,7 +116,7 @@ def record_run(folder: str, config: Optional[Config]) -> None:
     write_atomically(path, lambda file: file.write(json.dumps(runs, indent=2).encode()))
     if config is not None: config.save(os.path.join(folder, "config.json"))
 
-# %% ../../nbs/training/supervised.ipynb #78603d8d
+# %% ../../nbs/training/supervised.ipynb #c54c35cb
 class RunState:
     "What a trainer saves and restores."
     def save(self, path: str) -> None:
@@ -139,7 +139,8 @@ class RunState:
     def _restore(self, path: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
         parts = {part: {k[len(part):]: v for k, v in arrays.items() if k.startswith(part + "/")} for part in ("model", "loss", "optimizer")}
         for part, state in parts.items():  # all checks come before the first change
-            try: check_names(part, {p: v.canonical_shape for p, v in getattr(self, part).named_variables.items()}, state)
+            variables = getattr(self, part).named_variables
+            try: check_names(part, {p: v.canonical_shape for p, v in variables.items()}, state, True, {p: v.dtype for p, v in variables.items()})
             except CheckpointError as error: raise CheckpointError(f"{path}: {error}") from None
         for part, state in parts.items(): getattr(self, part).load_state_dict(state)
         engine().set_random_state({k[len("random/"):]: v for k, v in arrays.items() if k.startswith("random/")})

@@ -41,7 +41,7 @@ def channel_axis(features: ITensor) -> int:
     "Where the channels are: in images where the engine wants them, else last."
     return engine().CHANNEL_AXIS if features.ndim == 4 else -1
 
-# %% ../../../nbs/model/layers/checks.ipynb #b50dcafe
+# %% ../../../nbs/model/layers/checks.ipynb #77686952
 def check_features(layer: Module,
                    features: ITensor,
                    ndim: Sequence[int],             # the numbers of axes that it can have
@@ -55,8 +55,8 @@ def check_features(layer: Module,
     if found not in (dtype, "float16", "bfloat16") and (dtype is not None or "float" not in found):
         raise TypeError(f"{_name(layer)} takes {dtype or 'float32'}, got {_kind(features)}. Cast it in the dataset, or with .cast({dtype or 'float32'!r}).")
     if channels is not None and features.shape[channel_axis(features)] != channels:
-        kind = "channels" if features.ndim == 4 else "features"
-        raise ValueError(f"{_name(layer)} was built for {channels} {kind}, got {features.shape[channel_axis(features)]}: {_kind(features)}.")
+        kind = "channel" if features.ndim == 4 else "feature"
+        raise ValueError(f"{_name(layer)} was built for {channels} {kind}{'s' * (channels != 1)}, got {features.shape[channel_axis(features)]}: {_kind(features)}.")
 
 
 def check_window(layer: Module,
@@ -68,7 +68,8 @@ def check_window(layer: Module,
     for axis, span, zeros in zip(engine().spatial_axes(features.native), window, padding):
         size = features.shape[axis]
         if size is not None and size + 2 * zeros < span:  # unknown in a graph
-            raise ValueError(f"{_name(layer)}: a window that spans {window} does not fit into {_kind(features)}, padded by {padding}. Use padding='same', a smaller window, or larger images.")
+            padded = f", padded by {padding}" if any(padding) else ""
+            raise ValueError(f"{_name(layer)}: a window that spans {window} does not fit into {_kind(features)}{padded}. Use padding='same', a smaller window, or larger images.")
 
 
 def _name(layer: Module) -> str: return type(layer).__name__
