@@ -99,7 +99,7 @@ def tf_epoch():
     batches = tf.data.Dataset.from_tensor_slices((data.images, data.labels)).shuffle(len(data.labels)).map(
         lambda x, y: (tf.cast(x, tf.float32)[..., None] / 255, tf.cast(y, tf.int64)), num_parallel_calls=tf.data.AUTOTUNE)
     times = []
-    for x, y in batches.batch(config.train_batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE):
+    for x, y in batches.batch(config.train_batch_size).prefetch(tf.data.AUTOTUNE):
         loss, accuracy = step(x, y)
         float(loss), float(accuracy)
         times.append(time.perf_counter())

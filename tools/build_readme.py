@@ -10,10 +10,15 @@ HIDDEN = re.compile(r"^#\|\s*(hide|export|default_exp)\b", re.M)
 DIRECTIVE = re.compile(r"^#\|.*\n?", re.M)
 
 
+def page_of(notebook: str) -> str:
+    "The site's page of a notebook: nbdev leaves out the numbers before names."
+    return re.sub(r"(^|/)[0-9]+[a-z]*_", r"\1", notebook) + ".html"
+
+
 def site_links(source: str) -> str:
     "Links to notebooks as links to the site's pages."
     site = f"{get_config().doc_host.rstrip('/')}/{get_config().doc_baseurl.strip('/')}/"
-    return re.sub(r"\]\(([^):#\s]+)\.ipynb(#[^)\s]*)?\)", lambda m: f"]({site}{re.sub(r'(^|/)[0-9]+[a-z]*_', r'\1', m[1])}.html{m[2] or ''})", source)
+    return re.sub(r"\]\(([^):#\s]+)\.ipynb(#[^)\s]*)?\)", lambda m: f"]({site}{page_of(m[1])}{m[2] or ''})", source)
 
 
 def text_of(cell) -> str:

@@ -15,12 +15,13 @@ from ..core.tensor import ITensor
 # %% auto #0
 __all__ = ['RunningMeans']
 
-# %% ../../nbs/training/metrics.ipynb #a09ddb03
+# %% ../../nbs/training/metrics.ipynb #3c8302f1
 class RunningMeans:
     "Means of values over samples: `add` keeps tensors where they are, `fetch` reads all of them in one go."
     def __init__(self):
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
+        self.latest: dict[str, float] = {}  # means over the samples of the last fetch
         self._waiting: list[tuple[Mapping[str, ITensor], int]] = []
 
     def add(self, values: Mapping[str, ITensor], # means over a batch
@@ -32,12 +33,13 @@ class RunningMeans:
     def fetch(self) -> dict[str, np.ndarray]: # of each name the values since the last fetch
         "Read what waits; this is the one moment that waits for the device."
         waiting, self._waiting = self._waiting, []
-        fetched = {}
+        fetched, self.latest = {}, {}
         for name in dict.fromkeys(n for values, _ in waiting for n in values):
             pairs = [(values[name].native, samples) for values, samples in waiting if name in values]
             fetched[name], weights = engine().fetch([p[0] for p in pairs]), np.array([p[1] for p in pairs])
-            self.sums[name] = self.sums.get(name, 0.0) + float(fetched[name] @ weights)
-            self.counts[name] = self.counts.get(name, 0) + int(weights.sum())
+            total, count = float(fetched[name] @ weights), int(weights.sum())
+            self.sums[name], self.counts[name] = self.sums.get(name, 0.0) + total, self.counts.get(name, 0) + count
+            self.latest[name] = total / count
         return fetched
 
     def means(self) -> dict[str, float]:

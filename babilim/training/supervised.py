@@ -116,7 +116,7 @@ def record_run(folder: str, config: Optional[Config]) -> None:
     write_atomically(path, lambda file: file.write(json.dumps(runs, indent=2).encode()))
     if config is not None: config.save(os.path.join(folder, "config.json"))
 
-# %% ../../nbs/training/supervised.ipynb #c54c35cb
+# %% ../../nbs/training/supervised.ipynb #f470c1df
 class RunState:
     "What a trainer saves and restores."
     def save(self, path: str) -> None:
@@ -147,7 +147,7 @@ class RunState:
         if meta["steps_per_epoch"] != self.steps_per_epoch:
             raise CheckpointError(f"{path} is of a run with {meta['steps_per_epoch']} steps an epoch, this one has {self.steps_per_epoch}: the data or the batch size changed.")
         if meta["seed"] != get_seed(): raise CheckpointError(f"{path} is of a run with the seed {meta['seed']}, this one has {get_seed()}. Call babilim.set_seed({meta['seed']}).")
-        self.epoch, self.step, self.history, self.optimizer.lr = meta["epoch"], meta["step"], list(meta["history"]), meta["lr"]
+        self.epoch, self.step, self.history, self.optimizer.lr = meta["epoch"], meta["step"], [h for h in meta["history"] if h["epoch"] <= meta["epoch"]], meta["lr"]
         self._means.load_state_dict(meta["means"])
         self._restore_callbacks(meta["callbacks"])
         logging.info(f"Resumed from {path}: epoch {self.epoch + 1}, after {self.step} of {self.steps_per_epoch} steps.")
@@ -158,7 +158,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #b73ad80d
+# %% ../../nbs/training/supervised.ipynb #77e74fdc
 def _joined(parts: list) -> Any:
     "A list of trees of arrays as one tree, joined along the first axis."
     if isinstance(parts[0], dict): return {k: _joined([p[k] for p in parts]) for k in parts[0]}
@@ -178,6 +178,8 @@ class SupervisedTrainer(RunState):
                 ):
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks = [LogCallback(), CheckpointCallback(), TensorboardCallback()] if callbacks is None else list(callbacks)
+        wrong = next((c for c in self.callbacks if not isinstance(c, BaseCallback)), None)
+        if wrong is not None: raise TypeError(f"A callback is an object of a BaseCallback, not {wrong!r}. A schedule goes into LearningRateUpdateCallback(schedule).")
         self.compile, self.log_interval = compile, log_interval
         self.epoch, self.step, self.epochs, self.steps_per_epoch, self.eval_steps = 0, 0, 0, 0, 0
         self.history: list[dict[str, Any]] = []
@@ -308,9 +310,9 @@ class SupervisedTrainer(RunState):
         losses = fetched["loss/total"]
         if not np.isfinite(losses).all():
             step = self.step - len(losses) + int(np.argmin(np.isfinite(losses)))
-            raise FloatingPointError(f"The loss became {losses[step - self.step + len(losses)]} in step {step + 1} of epoch {self.epoch + 1}, with the samples "
-                                     f"{train.tokens(self.epoch, step)}. Try a lower learning rate, and look for bad values in these samples.")
-        self._each("on_interval", {name: float(values.mean()) for name, values in fetched.items()})
+            raise FloatingPointError(f"The loss became {losses[step - self.step + len(losses)]} in {self._where(train, step)}. "
+                                     "Try a lower learning rate, and look for bad values in the data.")
+        self._each("on_interval", self._means.latest)
 
     def _explained(self, error: Exception, x: Any, y: Any, loader: Any) -> Exception:
         "The error as the same step raises it without compilation, with the samples of the batch."
@@ -319,9 +321,12 @@ class SupervisedTrainer(RunState):
         except Exception as clearer:
             clearer.__cause__ = None if clearer is error else error
             error = clearer
-        where = f"step {self.step + 1} of epoch {self.epoch + 1}"
-        add_note(error, f"In {where}, with the samples {loader.tokens(self.epoch, min(self.step, len(loader) - 1))}.")
+        add_note(error, f"In {self._where(loader, min(self.step, len(loader) - 1))}.")
         return error
+
+    def _where(self, loader: Any, step: int) -> str:
+        tokens = loader.tokens(self.epoch, step)
+        return f"step {step + 1} of epoch {self.epoch + 1}" + (f", with the samples {tokens}" if tokens else "")
 
     def _check_stop(self) -> None:
         if self._stop.received is None: return
