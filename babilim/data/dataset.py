@@ -100,6 +100,35 @@ def _finished(parts: tuple, kind: Optional[type]) -> tuple:
     arrays = [array.astype(wanted if array.dtype.kind == "f" else array.dtype.newbyteorder("="), copy=False) for array in parts]
     return as_named_tuple(kind, type(parts).__name__, dict(zip(parts._fields, arrays)))
 
+# %% ../../nbs/data/dataset.ipynb #0229a54e
+class _TokenList(Sequence):
+    "All sample tokens, or those that a filter keeps."
+    _keep: Optional[Callable] = None
+
+    @property
+    def all_sample_tokens(self) -> Sequence:
+        "What identifies each sample; with a filter, of those that it keeps."
+        return self._kept
+
+    @all_sample_tokens.setter
+    def all_sample_tokens(self, tokens: Sequence) -> None:
+        if not hasattr(tokens, "__getitem__"): raise TypeError(f"{type(self).__name__}: all_sample_tokens must have an order: a list, not a {type(tokens).__name__}.")
+        self._tokens, self._cache = tokens, None
+        self.set_sample_token_filter(self._keep)
+
+    def set_sample_token_filter(self, keep: Optional[Callable[[Any], bool]] # gets a token
+                               ) -> None:
+        "Use only the samples for whose token `keep` is true; None uses all again."
+        self._keep = keep
+        self._kept = self._tokens if keep is None else [token for token in self._tokens if keep(token)]
+
+    def token(self, index: int) -> Any:
+        "The token of a sample."
+        return self._kept[index]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
 # %% ../../nbs/data/dataset.ipynb #22af61f8
 def _version_of(transformer: Any) -> str:
     version = getattr(transformer, "version", None)
@@ -114,8 +143,33 @@ def _digest(tokens: Sequence) -> str:
     if wrong is not None: raise TypeError(f"A cache needs sample tokens that are strings, numbers or tuples of them, not {wrong.__name__}.")
     return hashlib.sha256(repr([_plain(token) for token in tokens]).encode()).hexdigest()
 
-# %% ../../nbs/data/dataset.ipynb #ab04edea
-class Dataset(Sequence):
+# %% ../../nbs/data/dataset.ipynb #b6c90ab9
+class _TokenCache:
+    "A cache on disk whose rows are found by sample token."
+    def __init__(self, path: str,        # how the folder's name begins
+                 key: dict,              # what is in it, with the number of `rows`
+                 tokens: Sequence, first: Any, # all of them, and the one that is asked for now
+                 prepare: Callable):     # prepares the sample of a token
+        self.key, self.prepare, header = key, prepare, {**key, "tokens": _digest(tokens)}
+        self.rows = {token: row for row, token in enumerate(tokens)}
+        folder = f"{path}-{hashlib.sha256(json.dumps(header).encode()).hexdigest()[:16]}"
+        self.cache = open_cache(folder, header, self.row(first), first, prepare)
+
+    def row(self, token: Any) -> int:
+        "The row of a token."
+        if token in self.rows: return self.rows[token]
+        raise SampleError(f"The sample token {_plain(token)!r} is not among those for which the cache was opened. Assign to all_sample_tokens instead of changing it in place.")
+
+    def filled(self, tokens: Sequence) -> np.ndarray:
+        "The rows of these tokens; samples that are not there yet are prepared first."
+        rows = np.array([self.row(token) for token in tokens])
+        for i in np.flatnonzero(~self.cache.verified[rows]).tolist():
+            row, token = int(rows[i]), tokens[i]
+            if not self.cache.has(row): self.cache.write(row, self.prepare(token), _plain(token))
+        return rows
+
+# %% ../../nbs/data/dataset.ipynb #8317acb0
+class Dataset(_TokenList):
     "A sequence of (input, output): a subclass sets `all_sample_tokens` and gives `get_<field>(self, sample_token)` for each field."
     epoch: int = 0  # augmentation is a function of (seed, epoch, index); loaders set it
 
@@ -128,7 +182,6 @@ class Dataset(Sequence):
         self.dataset_input_type, self.dataset_output_type = self._kinds = dataset_input_type, dataset_output_type
         self.transformers: list[Callable] = []           # run before the cache
         self.realtime_transformers: list[Callable] = []  # run after the cache, each time
-        self._keep: Optional[Callable] = None
         self._check_getters()
         self.all_sample_tokens = []
 
@@ -150,30 +203,6 @@ class Dataset(Sequence):
 
     def _stored_versions(self) -> list[str]:
         return [str(self._get_version()), *map(_version_of, self.transformers)]
-
-    # ---- which samples there are ----
-    @property
-    def all_sample_tokens(self) -> Sequence:
-        "What identifies each sample; with a filter, of those that it keeps."
-        return self._kept
-
-    @all_sample_tokens.setter
-    def all_sample_tokens(self, tokens: Sequence) -> None:
-        if not hasattr(tokens, "__getitem__"): raise TypeError(f"{type(self).__name__}: all_sample_tokens must have an order: a list, not a {type(tokens).__name__}.")
-        self._tokens, self._cache = tokens, None
-        self.set_sample_token_filter(self._keep)
-
-    def set_sample_token_filter(self, keep: Optional[Callable[[Any], bool]]) -> None:
-        "Use only the samples for whose token `keep` is true; None uses all again."
-        self._keep = keep
-        self._kept = self._tokens if keep is None else [token for token in self._tokens if keep(token)]
-
-    def token(self, index: int) -> Any:
-        "The token of a sample."
-        return self._kept[index]
-
-    def __len__(self) -> int:
-        return len(self._kept)
 
     # ---- samples ----
     def __getitem__(self, index: Any) -> Any: # (input, output), a list of them for a slice
@@ -204,8 +233,8 @@ class Dataset(Sequence):
 
     def _stored(self, index: int) -> tuple:
         "A sample before the realtime transformers."
-        cache = self.open_cache(index)
-        return self._prepare(self.token(index)) if cache is None else cache.read(int(self._filled_rows([index])[0]), self._kinds)
+        store, token = self.open_cache(index), self.token(index)
+        return self._prepare(token) if store is None else store.cache.read(int(store.filled([token])[0]), self._kinds)
 
     def _augmented(self, index: int, sample: tuple) -> tuple:
         if not self.realtime_transformers: return sample
@@ -225,35 +254,18 @@ class Dataset(Sequence):
 
     def _gathered(self, indices: Sequence[int]) -> Optional[tuple]:
         "A batch by one array index a field, where a cache allows it."
-        cache = self.open_cache(indices[0])
-        return None if cache is None or self.realtime_transformers else cache.read(self._filled_rows(indices), self._kinds)
+        store = self.open_cache(indices[0])
+        if store is None or self.realtime_transformers: return None
+        return store.cache.read(store.filled([self.token(index) for index in indices]), self._kinds)
 
-    # ---- cache ----
     def open_cache(self, index: int # of the sample that is asked for first
-                  ) -> Optional[SampleCache]:
+                  ) -> Optional[_TokenCache]:
         "The cache for getters, transformers, tokens and backend as they are now; None without a `cache_dir`."
         if self.cache_dir is None: return None
         key = {"dataset": type(self).__qualname__, "versions": self._stored_versions(), "backend": get_backend(), "rows": len(self._tokens)}
-        if self._cache is None or self._cache_key != key:
-            header = {**key, "tokens": _digest(self._tokens)}
-            self._rows = {token: row for row, token in enumerate(self._tokens)}
-            folder = os.path.join(self.cache_dir, f"{type(self).__name__}-{hashlib.sha256(json.dumps(header).encode()).hexdigest()[:16]}")
-            cache = open_cache(folder, header, self._row_of(index), self.token(index), self._prepare)
-            self._cache, self._cache_key = cache, key
+        if self._cache is None or self._cache.key != key:
+            self._cache = _TokenCache(os.path.join(self.cache_dir, type(self).__name__), key, self._tokens, self.token(index), self._prepare)
         return self._cache
-
-    def _row_of(self, index: int) -> int:
-        token = self.token(index)
-        if token in self._rows: return self._rows[token]
-        raise SampleError(f"{type(self).__name__}: {_plain(token)!r} is not among the tokens for which the cache was opened. Assign to all_sample_tokens instead of changing it in place.")
-
-    def _filled_rows(self, indices: Sequence[int]) -> np.ndarray:
-        "The rows of these samples; those that are not there yet are prepared first."
-        rows = np.array([self._row_of(index) for index in indices])
-        for i in np.flatnonzero(~self._cache.verified[rows]).tolist():
-            row, token = int(rows[i]), self.token(indices[i])
-            if not self._cache.has(row): self._cache.write(row, self._prepare(token), _plain(token))
-        return rows
 
     # ---- leaving babilim ----
     def to_dataloader(self, **settings: Any) -> Any: # a `babilim.data.Dataloader`

@@ -73,7 +73,7 @@ def _as_loader(data: Any, model: Module) -> Any:
     code = type(model).call.__code__
     return NativeLoader(data, code.co_varnames[1:code.co_argcount])
 
-# %% ../../nbs/training/supervised.ipynb #14dd94f6
+# %% ../../nbs/training/supervised.ipynb #d24063a6
 class StopSignals:
     "A scope in which the first Ctrl-C or SIGTERM only sets `received`, so that a step is never cut in half; a second one acts at once."
     def __init__(self): self.received: Optional[int] = None
@@ -84,7 +84,8 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         here = threading.current_thread() is threading.main_thread()  # only there may handlers be set
-        self._before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)} if here else {}
+        before = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)} if here else {}
+        self._before = {n: handler for n, handler in before.items() if handler not in (None, signal.SIG_IGN)}  # a background job ignores Ctrl-C
         for number in self._before: signal.signal(number, self._receive)
         return self
 
@@ -158,7 +159,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #77e74fdc
+# %% ../../nbs/training/supervised.ipynb #ef8d7d1f
 def _joined(parts: list) -> Any:
     "A list of trees of arrays as one tree, joined along the first axis."
     if isinstance(parts[0], dict): return {k: _joined([p[k] for p in parts]) for k in parts[0]}
@@ -178,8 +179,8 @@ class SupervisedTrainer(RunState):
                 ):
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.callbacks = [LogCallback(), CheckpointCallback(), TensorboardCallback()] if callbacks is None else list(callbacks)
-        wrong = next((c for c in self.callbacks if not isinstance(c, BaseCallback)), None)
-        if wrong is not None: raise TypeError(f"A callback is an object of a BaseCallback, not {wrong!r}. A schedule goes into LearningRateUpdateCallback(schedule).")
+        wrong = next((c for c in self.callbacks if isinstance(c, type) or not hasattr(c, "on_step_start")), None)
+        if wrong is not None: raise TypeError(f"A callback is an object like BaseCallback(), not {wrong!r}. A schedule goes into LearningRateUpdateCallback(schedule).")
         self.compile, self.log_interval = compile, log_interval
         self.epoch, self.step, self.epochs, self.steps_per_epoch, self.eval_steps = 0, 0, 0, 0, 0
         self.history: list[dict[str, Any]] = []
