@@ -134,7 +134,7 @@ def _receive(pipe: Any) -> Any:
             view = view[count:]
     return pickle.loads(value, buffers=buffers)
 
-# %% ../../nbs/data/dataloader.ipynb #213f99e8
+# %% ../../nbs/data/dataloader.ipynb #0542eea7
 class _Worker:
     "A process that prepares its share of the batches, as the main process sees it."
     running: set = set()
@@ -145,7 +145,9 @@ class _Worker:
         self.pipe, its = context.Pipe()
         others = [self.pipe, *[worker.pipe for worker in _Worker.running]]
         self.process = context.Process(target=_work, args=(dataset, batches, epoch, its, others), daemon=True)
-        self.process.start()
+        signals = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # the worker is born with them blocked
+        try: self.process.start()
+        finally: signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         its.close()
         _Worker.running.add(self)
 
@@ -172,11 +174,9 @@ class _Worker:
         self.process.join()
 
 
+@atexit.register
 def _stop_all() -> None:
     for worker in list(_Worker.running): worker.stop()
-
-
-atexit.register(_stop_all)
 
 # %% ../../nbs/data/dataloader.ipynb #cfe09e36
 def _by_workers(dataset: Dataset, order: list, epoch: int, count: int) -> Iterator[tuple]:
