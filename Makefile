@@ -53,12 +53,12 @@ data: .venv/.installed-$(BACKEND)
 train: .venv/.installed-$(BACKEND) $(if $(findstring --sample,$(ARGS)),,data)
 	@$(BIN)/python -m babilim.fashion_mnist --backend $(BACKEND) --epochs $(EPOCHS) --data-dir $(DATA) $(ARGS)
 
-test: .venv/.installed-dev
+test: .venv/.installed-dev  # two notebooks at a time, each with one thread
 	@$(BIN)/python tools/check_fresh.py
 	@echo "Testing the notebooks on PyTorch ..."
-	@BABILIM_BACKEND=pytorch TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
+	@OMP_NUM_THREADS=1 BABILIM_BACKEND=pytorch TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
 	@echo "Testing the notebooks on TensorFlow ..."
-	@BABILIM_BACKEND=tf2 TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
+	@OMP_NUM_THREADS=1 BABILIM_BACKEND=tf2 TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
 	@$(BIN)/python tools/check_fresh.py --count
 
 lab: .venv/.installed-dev data
