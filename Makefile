@@ -1,7 +1,7 @@
 # babilim: `make` lists what there is. Everything is installed into .venv, when it is first needed.
 PYTHON ?= python3
 BACKEND ?= pytorch
-EPOCHS ?= 10
+EPOCHS ?=
 ARGS ?=
 DATA ?= data
 
@@ -19,7 +19,7 @@ endif
 
 help:
 	@echo "make train   train the tutorial's network on Fashion-MNIST and measure it"
-	@echo "             BACKEND=pytorch|tf2 (default pytorch)  EPOCHS=10  ARGS='--set train_batch_size=64'"
+	@echo "             BACKEND=pytorch|tf2 (default pytorch)  EPOCHS=N (default 10)  ARGS='--set train_batch_size=64'"
 	@echo "make test    all that CI runs: notebooks exported and clean, their tests on both backends"
 	@echo "make data    fetch Fashion-MNIST for BACKEND (31 MB)"
 	@echo "make lab     open the notebooks in JupyterLab"
@@ -51,7 +51,7 @@ data: .venv/.installed-$(BACKEND)
 	@$(BIN)/python tools/get_data.py --backend $(BACKEND) --data-dir $(DATA)
 
 train: .venv/.installed-$(BACKEND) $(if $(findstring --sample,$(ARGS)),,data)
-	@$(BIN)/python -m babilim.fashion_mnist --backend $(BACKEND) --epochs $(EPOCHS) --data-dir $(DATA) $(ARGS)
+	@$(BIN)/python -m babilim.fashion_mnist --backend $(BACKEND) $(if $(EPOCHS),--epochs $(EPOCHS)) --data-dir $(DATA) $(ARGS)
 
 test: .venv/.installed-dev  # two notebooks at a time, each with one thread
 	@$(BIN)/python tools/check_fresh.py
