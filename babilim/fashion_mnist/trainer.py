@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['FashionMNISTLoss', 'make_trainer', 'train']
 
-# %% ../../nbs/04_trainer.ipynb #8694948b
-from typing import Any, Optional
+# %% ../../nbs/04_trainer.ipynb #fbd123d1
+from typing import Optional
 
 from ..core import ITensor
 from ..data import Dataset

@@ -6,10 +6,9 @@
 __all__ = ['probabilities_of', 'plot_predictions', 'confusion_matrix', 'plot_confusion', 'plot_class_accuracy', 'worst_mistakes',
            'read_scalars', 'plot_training', 'log_pictures']
 
-# %% ../../nbs/05_visualization.ipynb #b151b676
+# %% ../../nbs/05_visualization.ipynb #40c5e750
 import glob
 import os
-from typing import Optional, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
