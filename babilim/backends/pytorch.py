@@ -8,20 +8,21 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'logical_or', 'logical_xor', 'bitwise_and', 'bitwise_or', 'bitwise_xor', 'maximum', 'minimum', 'logical_not',
            'invert', 'negative', 'absolute', 'sign', 'square', 'reciprocal', 'exp', 'expm1', 'log', 'log1p', 'sqrt',
            'rsqrt', 'erf', 'sin', 'cos', 'tan', 'arcsin', 'arccos', 'arctan', 'sinh', 'cosh', 'tanh', 'floor', 'ceil',
-           'round', 'isnan', 'isinf', 'isfinite', 'Axis', 'relu', 'sigmoid', 'version', 'is_native', 'error_message',
-           'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize', 'dtype_name', 'shape',
-           'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient', 'copy', 'zeros', 'ones',
-           'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy', 'image_to_numpy', 'where', 'clip',
-           'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'argmax', 'argmin', 'cumsum', 'matmul',
-           'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat', 'tile', 'flip', 'concat',
-           'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu',
-           'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes',
-           'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd',
+           'round', 'isnan', 'isinf', 'isfinite', 'Axis', 'relu', 'sigmoid', 'STEPS_PER_CALL', 'version', 'is_native',
+           'error_message', 'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize',
+           'dtype_name', 'shape', 'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient',
+           'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
+           'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'argmax',
+           'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat',
+           'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus',
+           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm',
+           'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'sparse_cross_entropy',
+           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'load_batches', 'compile_steps', 'Scalar', 'sgd',
            'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
            'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
            'random_state', 'set_random_state', 'seed_native']
 
-# %% ../../nbs/backends/pytorch.ipynb #08d1880b
+# %% ../../nbs/backends/pytorch.ipynb #a2941fb5
 import builtins
 import contextlib
 import functools
@@ -30,15 +31,17 @@ from typing import Any, Callable, Optional, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.sgd import sgd as _torch_sgd
 
-# %% ../../nbs/backends/pytorch.ipynb #bdaaead5
+# %% ../../nbs/backends/pytorch.ipynb #bc2c38f1
 NAME = "pytorch"
 NATIVE_SUFFIX = "pytorch"  # ModuleNative looks for _build_pytorch and _call_pytorch
 CHANNEL_AXIS = 1  # images are (batch, channels, height, width)
 MISTAKES = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, OverflowError)  # what wrong arguments raise
 
 _device = torch.device("cpu")
+_tapes: list = []  # those that are open, outermost first
 
 
 def version() -> str:
@@ -86,7 +89,7 @@ def synchronize() -> None:
     "Wait until the device has done all it was given."
     if _device.type == "cuda": torch.cuda.synchronize(_device)
 
-# %% ../../nbs/backends/pytorch.ipynb #bce63b66
+# %% ../../nbs/backends/pytorch.ipynb #b3e3664d
 def dtype_name(x: torch.Tensor) -> str:
     "`float32`, `int64`, ... as NumPy calls them."
     return str(x.dtype)[len("torch."):]
@@ -129,8 +132,8 @@ def numpy(x: torch.Tensor) -> np.ndarray:
 
 
 def fetch(xs: Sequence[torch.Tensor]) -> np.ndarray:
-    "Many scalars in one copy to the host, as float64."
-    return torch.stack([x.detach() for x in xs]).cpu().double().numpy()
+    "Many scalars and vectors, one after the other, in one copy to the host, as float64."
+    return torch.cat([x.detach().reshape(-1).double() for x in xs]).cpu().numpy()
 
 # %% ../../nbs/backends/pytorch.ipynb #28252488
 def cast(x: torch.Tensor, dtype: Optional[str]) -> torch.Tensor:
@@ -167,7 +170,7 @@ def arange(start: float, stop: float, step: float, dtype: str) -> torch.Tensor:
     "From `start` up to, and without, `stop`; rounded as NumPy does, so that both engines agree on the last one."
     return tensor(np.arange(start, stop, step), dtype)
 
-# %% ../../nbs/backends/pytorch.ipynb #ff960683
+# %% ../../nbs/backends/pytorch.ipynb #793f5269
 def to_canonical(array: np.ndarray, layout: Optional[str]) -> np.ndarray:
     "A variable's array as checkpoints hold it."
     return array
@@ -180,7 +183,8 @@ def from_canonical(array: np.ndarray, layout: Optional[str]) -> np.ndarray:
 
 def image_from_numpy(image: np.ndarray) -> np.ndarray:
     "Channels last, as pictures are stored, to this engine's layout (the last three axes)."
-    return np.ascontiguousarray(np.moveaxis(image, -1, -3))
+    n = image.ndim
+    return np.ascontiguousarray(image.transpose(*range(n - 3), n - 1, n - 3, n - 2))
 
 
 def image_to_numpy(image: np.ndarray) -> np.ndarray:
@@ -515,16 +519,44 @@ def spatial_axes(x: torch.Tensor) -> tuple:
     "The axes of an image batch that are neither batch nor channels."
     return tuple(range(2, x.ndim))
 
-# %% ../../nbs/backends/pytorch.ipynb #b6f1d7da
+# %% ../../nbs/backends/pytorch.ipynb #b8b04c33
+def _range_error(values: np.ndarray, limit: int, name: str = "label", names: str = "labels") -> ValueError:
+    "What to say of values that are not in [0, limit)."
+    places = [tuple(at) for at in np.argwhere((values < 0) | (values >= limit)).tolist()]
+    named = ", ".join(f"{values[at]} at position {at[0] if len(at) == 1 else at}" for at in places[:5])
+    if len(places) == 1: return ValueError(f"The {name} {named} is not in [0, {limit}).")
+    return ValueError(f"These {names} are not in [0, {limit}): {named}{f' and {len(places) - 5} more' if len(places) > 5 else ''}.")
+
+# %% ../../nbs/backends/pytorch.ipynb #dccbf67c
+def layer_norm(x: torch.Tensor, weight: Optional[torch.Tensor], bias: Optional[torch.Tensor], epsilon: float) -> torch.Tensor:
+    "Normalised over the last axis (variance divided by n), then `* weight + bias` where they are given."
+    return F.layer_norm(x, x.shape[-1:], weight, bias, epsilon)
+
+
+def embedding(indices: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    "The rows of `weight` (vocabulary, features) that `indices` (...) name: (..., features)."
+    indices = indices.long()
+    if weight.is_cuda:
+        wrong = (indices < 0) | (indices >= len(weight))
+        return F.embedding(indices.masked_fill(wrong, 0), weight).masked_fill(wrong.unsqueeze(-1), float("nan"))
+    try: return F.embedding(indices, weight)
+    except IndexError: raise _range_error(numpy(indices), len(weight), "index", "indices") from None
+
+
+def _attention_mask(mask: Optional[torch.Tensor], causal: bool, q: torch.Tensor, k: torch.Tensor) -> Optional[torch.Tensor]:
+    if mask is None: return None
+    mask = mask[(None,) * (4 - mask.ndim)]
+    return mask & torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril() if causal else mask
+
+
+def scaled_dot_product_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: Optional[torch.Tensor], causal: bool) -> torch.Tensor:
+    "softmax(q kᵀ / √features) v, each (batch, heads, length, features); keys only where `mask`, causal: not after the query; 0 where there is none."
+    mask = _attention_mask(mask, causal, q, k)
+    with sdpa_kernel(SDPBackend.MATH) if len(_tapes) > 1 else contextlib.nullcontext():
+        return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
+
+# %% ../../nbs/backends/pytorch.ipynb #292ee4ca
 _NO_LABEL = torch.iinfo(torch.int64).min
-
-
-def _label_error(labels: np.ndarray, classes: int) -> ValueError:
-    "What to say of labels that are not in [0, classes)."
-    places = [tuple(at) for at in np.argwhere((labels < 0) | (labels >= classes)).tolist()]
-    named = ", ".join(f"{labels[at]} at position {at if len(at) > 1 else at[0]}" for at in places[:5])
-    if len(places) == 1: return ValueError(f"The label {named} is not in [0, {classes}).")
-    return ValueError(f"These labels are not in [0, {classes}): {named}{f' and {len(places) - 5} more' if len(places) > 5 else ''}.")
 
 
 def sparse_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -536,13 +568,13 @@ def sparse_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
         wrong = (flat < 0) | (flat >= classes)
         flat = flat.masked_fill(wrong, 0)
     try: loss = F.cross_entropy(logits.reshape(-1, classes), flat, reduction="none", ignore_index=_NO_LABEL)
-    except IndexError: raise _label_error(numpy(labels), classes) from None
+    except IndexError: raise _range_error(numpy(labels), classes) from None
     return (loss if wrong is None else loss.masked_fill(wrong, float("nan"))).reshape(labels.shape)
 
-# %% ../../nbs/backends/pytorch.ipynb #cfecc8b3
+# %% ../../nbs/backends/pytorch.ipynb #b30c287e
 class Tape:
     "Records operations; `gradient` gives the derivatives for a list of variables."
-    _open: list = []
+    _open = _tapes
 
     def __init__(self, variables: Sequence[torch.Tensor]):
         self._scope = torch.enable_grad()
@@ -576,6 +608,25 @@ def executing_eagerly() -> bool:
 def compile_step(step: Callable) -> Callable:
     "A step to call many times; PyTorch runs it as it stands."
     return step
+
+
+STEPS_PER_CALL = 1  # PyTorch starts each operation from Python, so a call of several steps would gain nothing
+
+
+def load_batches(batches: Sequence[Sequence[Any]]) -> list:
+    "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
+    return [[batch(x) if isinstance(x, np.ndarray) else x.to(_device) for x in arrays] for arrays in batches]
+
+
+def compile_steps(step: Callable, rate: Optional["Scalar"] = None) -> Callable:
+    "A function that runs `step` on loaded batches in turn, each with its value of `rate`; it gives what `step` gave for all of them, stacked."
+    def run(batches, rates):
+        found = []
+        for arrays, value in zip(batches, rates):
+            if rate is not None: rate.set(value)
+            found.append(step(arrays))
+        return found[0] if len(found) == 1 else {name: torch.stack([values[name] for values in found]) for name in found[0]}
+    return run
 
 # %% ../../nbs/backends/pytorch.ipynb #be0b27dc
 class Scalar:

@@ -8,15 +8,16 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'logical_or', 'logical_xor', 'bitwise_and', 'bitwise_or', 'bitwise_xor', 'maximum', 'minimum', 'logical_not',
            'invert', 'negative', 'absolute', 'sign', 'square', 'reciprocal', 'exp', 'expm1', 'log', 'log1p', 'sqrt',
            'rsqrt', 'erf', 'sin', 'cos', 'tan', 'arcsin', 'arccos', 'arctan', 'sinh', 'cosh', 'tanh', 'floor', 'ceil',
-           'round', 'isnan', 'isinf', 'isfinite', 'Axis', 'relu', 'sigmoid', 'version', 'is_native', 'error_message',
-           'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize', 'dtype_name', 'shape',
-           'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient', 'copy', 'zeros', 'ones',
-           'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy', 'image_to_numpy', 'where', 'clip',
-           'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'argmax', 'argmin', 'cumsum', 'matmul',
-           'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat', 'tile', 'flip', 'concat',
-           'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu',
-           'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes',
-           'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd',
+           'round', 'isnan', 'isinf', 'isfinite', 'Axis', 'relu', 'sigmoid', 'STEPS_PER_CALL', 'version', 'is_native',
+           'error_message', 'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize',
+           'dtype_name', 'shape', 'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient',
+           'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
+           'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'argmax',
+           'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat',
+           'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus',
+           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm',
+           'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'sparse_cross_entropy',
+           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'load_batches', 'compile_steps', 'Scalar', 'sgd',
            'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
            'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
            'random_state', 'set_random_state', 'seed_native']
@@ -93,7 +94,7 @@ def synchronize() -> None:
     "Wait until the device has done all it was given."
     tf.test.experimental.sync_devices()
 
-# %% ../../nbs/backends/tf.ipynb #da989dac
+# %% ../../nbs/backends/tf.ipynb #e9fc832e
 def dtype_name(x: tf.Tensor) -> str:
     "`float32`, `int64`, ... as NumPy calls them."
     return x.dtype.name
@@ -132,8 +133,8 @@ def numpy(x: tf.Tensor) -> np.ndarray:
 
 
 def fetch(xs: Sequence[tf.Tensor]) -> np.ndarray:
-    "Many scalars in one copy to the host, as float64."
-    return tf.stack(_one_dtype(xs)).numpy().astype(np.float64)
+    "Many scalars and vectors, one after the other, in one copy to the host, as float64."
+    return tf.concat([tf.reshape(tf.cast(x, tf.float64), (-1,)) for x in xs], 0).numpy()
 
 # %% ../../nbs/backends/tf.ipynb #773967c4
 def cast(x: tf.Tensor, dtype: Optional[str]) -> tf.Tensor:
@@ -532,7 +533,7 @@ def gather_last(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     "For each row of `x` (..., n) the entry that `index` (...) names."
     return tf.gather(x, tf.cast(index, tf.int64), axis=-1, batch_dims=x.shape.rank - 1)
 
-# %% ../../nbs/backends/tf.ipynb #5f545fb6
+# %% ../../nbs/backends/tf.ipynb #947a1b46
 relu, sigmoid = tf.nn.relu, _unary(tf.sigmoid)
 
 
@@ -581,8 +582,9 @@ def log_softmax(x: tf.Tensor, axis: int = -1) -> tf.Tensor:
 
 def dense(x: tf.Tensor, weight: tf.Tensor, bias: Optional[tf.Tensor]) -> tf.Tensor:
     "`x @ weight + bias` over the last axis; `weight` in this engine's layout, (in, out)."
-    y = tf.matmul(x, weight) if x.shape.rank == 2 else tf.tensordot(x, weight, [[-1], [0]])
-    return y if bias is None else tf.nn.bias_add(y, bias) if y.shape.rank >= 2 else y + bias
+    y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, (-1, x.shape[-1])), weight)
+    if bias is not None: y = tf.nn.bias_add(y, bias)
+    return y if x.shape.rank == 2 else tf.reshape(y, tf.concat([tf.shape(x)[:-1], weight.shape[1:]], 0))
 
 # %% ../../nbs/backends/tf.ipynb #b4834d51
 def _paddings(padding: Any) -> Any:
@@ -655,23 +657,70 @@ def spatial_axes(x: tf.Tensor) -> tuple:
     "The axes of an image batch that are neither batch nor channels."
     return tuple(range(1, x.shape.rank - 1))
 
-# %% ../../nbs/backends/tf.ipynb #cb2a27cf
-def _label_error(labels: np.ndarray, classes: int) -> ValueError:
-    "What to say of labels that are not in [0, classes)."
-    places = [tuple(at) for at in np.argwhere((labels < 0) | (labels >= classes)).tolist()]
-    named = ", ".join(f"{labels[at]} at position {at if len(at) > 1 else at[0]}" for at in places[:5])
-    if len(places) == 1: return ValueError(f"The label {named} is not in [0, {classes}).")
-    return ValueError(f"These labels are not in [0, {classes}): {named}{f' and {len(places) - 5} more' if len(places) > 5 else ''}.")
+# %% ../../nbs/backends/tf.ipynb #b8b04c33
+def _range_error(values: np.ndarray, limit: int, name: str = "label", names: str = "labels") -> ValueError:
+    "What to say of values that are not in [0, limit)."
+    places = [tuple(at) for at in np.argwhere((values < 0) | (values >= limit)).tolist()]
+    named = ", ".join(f"{values[at]} at position {at[0] if len(at) == 1 else at}" for at in places[:5])
+    if len(places) == 1: return ValueError(f"The {name} {named} is not in [0, {limit}).")
+    return ValueError(f"These {names} are not in [0, {limit}): {named}{f' and {len(places) - 5} more' if len(places) > 5 else ''}.")
+
+# %% ../../nbs/backends/tf.ipynb #832f6667
+@tf.custom_gradient
+def _layer_norm(x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, epsilon: tf.Tensor) -> tuple:
+    "For x (rows, features)."
+    centred = x - tf.reduce_mean(x, -1, keepdims=True)
+    scale = tf.math.rsqrt(tf.reduce_mean(tf.square(centred), -1, keepdims=True) + epsilon)
+    normal = centred * scale
+    def gradient(dy):
+        product, share = dy * normal, weight[:, None] / x.shape[-1]
+        dx = scale * (dy * weight - tf.matmul(dy, share) - normal * tf.matmul(product, share))
+        return dx, tf.reduce_sum(product, 0), tf.reduce_sum(dy, 0), None
+    return normal * weight + bias, gradient
 
 
+def layer_norm(x: tf.Tensor, weight: Optional[tf.Tensor], bias: Optional[tf.Tensor], epsilon: float) -> tf.Tensor:
+    "Normalised over the last axis (variance divided by n), then `* weight + bias` where they are given."
+    dtype, features = tf.float64 if x.dtype == tf.float64 else tf.float32, x.shape[-1]
+    weight = tf.ones(features, dtype) if weight is None else tf.convert_to_tensor(weight)
+    bias = tf.zeros(features, dtype) if bias is None else tf.convert_to_tensor(bias)
+    y = _layer_norm(tf.reshape(tf.cast(x, dtype), (-1, features)), weight, bias, tf.constant(epsilon, dtype))
+    return tf.cast(tf.reshape(y, tf.shape(x)), x.dtype)
+
+
+def embedding(indices: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    "The rows of `weight` (vocabulary, features) that `indices` (...) name: (..., features)."
+    indices, rows = tf.cast(indices, tf.int64), weight.shape[0]
+    if _device != "cpu":
+        wrong = (indices < 0) | (indices >= rows)
+        return tf.where(wrong[..., None], tf.constant(np.nan, weight.dtype), tf.gather(weight, tf.where(wrong, tf.zeros_like(indices), indices)))
+    try: return tf.gather(weight, indices)
+    except tf.errors.InvalidArgumentError: raise _range_error(numpy(indices), rows, "index", "indices") from None
+
+# %% ../../nbs/backends/tf.ipynb #477bdb6f
+def _attention_mask(mask: Optional[tf.Tensor], causal: bool, q: tf.Tensor, k: tf.Tensor) -> Optional[tf.Tensor]:
+    if not causal: return mask
+    past = tf.linalg.band_part(tf.ones((tf.shape(q)[-2], tf.shape(k)[-2]), tf.bool), -1, 0)
+    return past if mask is None else mask & past
+
+
+def scaled_dot_product_attention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: Optional[tf.Tensor], causal: bool) -> tf.Tensor:
+    "softmax(q kᵀ / √features) v, each (batch, heads, length, features); keys only where `mask`, causal: not after the query; 0 where there is none."
+    mask, dtype = _attention_mask(mask, causal, q, k), q.dtype
+    scores = tf.matmul(q * tf.constant(q.shape[-1] ** -0.5, dtype), k, transpose_b=True)
+    if mask is None: return tf.matmul(tf.nn.softmax(scores), v)
+    scores += tf.cast(~mask, dtype) * (dtype.min / 2)  # halved: a score is added to it
+    return tf.matmul(tf.nn.softmax(scores), v) * tf.cast(tf.reduce_any(mask, -1, keepdims=True), dtype)
+
+# %% ../../nbs/backends/tf.ipynb #64b5073a
 def sparse_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     "`-log softmax(logits)[label]` for logits (..., classes) and labels (...)."
     if not labels.shape.is_compatible_with(logits.shape[:-1]):
         raise ValueError(f"Labels of the shape {tuple(labels.shape)} do not fit logits of the shape {tuple(logits.shape)}: they need {tuple(logits.shape[:-1])}.")
     try: return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int64), logits)
-    except tf.errors.InvalidArgumentError: raise _label_error(numpy(labels), logits.shape[-1]) from None
+    except tf.errors.InvalidArgumentError: raise _range_error(numpy(labels), logits.shape[-1]) from None
 
-# %% ../../nbs/backends/tf.ipynb #43d5a33f
+# %% ../../nbs/backends/tf.ipynb #be363055
 class Tape:
     "Records operations; `gradient` gives the derivatives for a list of variables."
     def __init__(self, variables: Sequence[tf.Variable]):
@@ -706,6 +755,39 @@ def compile_step(step: Callable) -> Callable:
     graph = tf.function(step, autograph=False)
     def run(*args):
         with tf.device(_device): return graph(*args)
+    return run
+
+
+STEPS_PER_CALL = 64  # calling a graph costs as much as many a step
+
+
+def load_batches(batches: Sequence[Sequence[Any]]) -> list:
+    "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
+    with tf.device(_device):
+        return [tf.convert_to_tensor(np.stack(xs)) if isinstance(xs[0], np.ndarray) else tf.stack(xs) for xs in zip(*batches)]
+
+
+def _steps(step: Callable, rate: Optional["Scalar"], batches: list, rates: tf.Tensor) -> dict[str, tf.Tensor]:
+    "A loop over the first axis; the values of all steps are stacked."
+    outputs, count = step.get_concrete_function([x[0] for x in batches]).structured_outputs, tf.shape(rates)[0]
+    found = {name: tf.TensorArray(x.dtype, count, element_shape=x.shape) for name, x in outputs.items()}
+    def body(i, found):
+        if rate is not None: rate.variable.assign(rates[i])
+        values = step([x[i] for x in batches])
+        return i + 1, {name: found[name].write(i, x) for name, x in values.items()}
+    _, found = tf.while_loop(lambda i, found: i < count, body, (0, found), parallel_iterations=1)
+    return {name: array.stack() for name, array in found.items()}
+
+
+def compile_steps(step: Callable, rate: Optional["Scalar"] = None) -> Callable:
+    "A function that runs `step` on loaded batches in turn, each with its value of `rate`; it gives what `step` gave for all of them, stacked."
+    one, graphs = tf.function(step, autograph=False), {}
+    many = tf.function(functools.partial(_steps, one, rate), autograph=False)
+    def run(batches, rates):
+        key = tuple((x.dtype, *x.shape[1:]) for x in batches)  # the number of steps may vary
+        with tf.device(_device):
+            if key not in graphs: graphs[key] = many.get_concrete_function([tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in batches], tf.TensorSpec((None,), tf.float64))
+            return graphs[key](batches, tf.constant(rates, tf.float64))
     return run
 
 # %% ../../nbs/backends/tf.ipynb #2a1fbb22

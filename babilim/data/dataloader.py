@@ -38,7 +38,7 @@ def _boolean(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)): raise ValueError(f"{name} must be True or False, not {value!r}.")
     return bool(value)
 
-# %% ../../nbs/data/dataloader.ipynb #2c9d662b
+# %% ../../nbs/data/dataloader.ipynb #a920ce93
 class Dataloader:
     "Batches of a dataset as named tuples of tensors; every sample exactly once an epoch, the last batch may be short."
     def __init__(self, dataset: Dataset,
@@ -75,7 +75,7 @@ class Dataloader:
     def arrays(self, epoch: int, first: int = 0) -> Iterator[tuple]:
         "The batches of an epoch from batch `first` on, as NumPy arrays."
         order = self.order(epoch)[_integer("first", first, 0):]
-        workers = min(self.num_threads, len(order))
+        workers = 0 if self.dataset.is_prepared else min(self.num_threads, len(order))
         return _by_workers(self.dataset, order, epoch, workers) if workers else (self.dataset.batch(indices, epoch) for indices in order)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[tuple]:
@@ -178,11 +178,11 @@ class _Worker:
 def _stop_all() -> None:
     for worker in list(_Worker.running): worker.stop()
 
-# %% ../../nbs/data/dataloader.ipynb #cfe09e36
+# %% ../../nbs/data/dataloader.ipynb #a74032f5
 def _by_workers(dataset: Dataset, order: list, epoch: int, count: int) -> Iterator[tuple]:
     "The batches in order; batch i comes from worker i % count."
     workers: list[_Worker] = []
-    dataset.open_cache(int(order[0][0]))  # once, and not in each worker
+    dataset.share_cache(int(order[0][0]))  # opened once, and not in each worker
     try:
         for number in range(count): workers.append(_Worker(number, dataset, order[number::count], epoch))
         for step, indices in enumerate(order):

@@ -10,12 +10,12 @@ from typing import Callable
 
 from .base_callback import BaseCallback
 
-# %% ../../../nbs/training/callbacks/learning_rate_callback.ipynb #acf16ac0
+# %% ../../../nbs/training/callbacks/learning_rate_callback.ipynb #4bad4a55
 class LearningRateUpdateCallback(BaseCallback):
     "Sets the optimizer's learning rate before each training step."
     def __init__(self, schedule: Callable[[int], float]): # training steps done so far -> learning rate
         if not callable(schedule): raise TypeError(f"The schedule must be a function of the step, such as learning_rates.Exponential(...), not {schedule!r}.")
         self.schedule = schedule
 
-    def on_step_start(self) -> None:
-        self.trainer.optimizer.lr = self.schedule(self.trainer.global_step)
+    def learning_rate(self, step: int) -> float:
+        return self.schedule(step)

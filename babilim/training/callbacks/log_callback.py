@@ -25,7 +25,7 @@ def format_metrics(metrics: Mapping[str, float]) -> str:
     "metrics/ca=0.697 - loss/total=1.499"
     return " - ".join(f"{name}={format_number(value)}" for name, value in metrics.items())
 
-# %% ../../../nbs/training/callbacks/log_callback.ipynb #a0856962
+# %% ../../../nbs/training/callbacks/log_callback.ipynb #22ec8f30
 class LogCallback(BaseCallback):
     "Logs the start, each training phase and each epoch, and shows a progress bar."
     def on_fit_start(self) -> None:
@@ -48,8 +48,8 @@ class LogCallback(BaseCallback):
         self._bar = logging.progress_bar(self.trainer.steps_per_epoch, self._goal("Training"))
         self._bar.initial = self._bar.n = self._bar.last_print_n = self.trainer.step  # steps of an earlier run took no time
 
-    def on_step_end(self) -> None:
-        self._bar.update()
+    def on_steps_end(self, count: int) -> None:
+        self._bar.update(count)
 
     def on_interval(self, metrics: Mapping[str, float]) -> None:
         self._bar.set_postfix_str(format_metrics(metrics), refresh=False)
@@ -62,8 +62,8 @@ class LogCallback(BaseCallback):
     def on_eval_start(self) -> None:
         self._bar = logging.progress_bar(self.trainer.eval_steps, self._goal("Evaluating"))
 
-    def on_eval_step_end(self) -> None:
-        self._bar.update()
+    def on_eval_steps_end(self, count: int) -> None:
+        self._bar.update(count)
 
     def _seconds_left(self) -> float:
         steps = self.trainer.steps_per_epoch

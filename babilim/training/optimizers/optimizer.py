@@ -19,14 +19,14 @@ from .learning_rates import check_rate
 # %% auto #0
 __all__ = ['Optimizer']
 
-# %% ../../../nbs/training/optimizers/optimizer.ipynb #eb1689a0
+# %% ../../../nbs/training/optimizers/optimizer.ipynb #ea638374
 class Optimizer(Module):
     "Changes variables by their gradients; a subclass gives `slots` and `update`."
     slots: tuple[str, ...] = () # what it remembers for each variable: `momentum`, ...
 
     def __init__(self, initial_lr: float):
         super().__init__()
-        self._scalar, self._names, self._natives = None, {}, deque()
+        self.scalar, self._names, self._natives = None, {}, deque()
         self.lr = initial_lr
 
     @property
@@ -37,19 +37,19 @@ class Optimizer(Module):
     @lr.setter
     def lr(self, value: float) -> None:
         self._lr = float(check_rate("The learning rate", value))
-        if self._scalar is not None: self._scalar.set(self._lr)
+        if self.scalar is not None: self.scalar.set(self._lr)
 
     def rate(self, dtype: str # of the variable
             ) -> ITensor:
         "The learning rate for `update`: a tensor that a compiled step reads each time."
-        return ITensor(engine().tensor(self._scalar.get(), dtype))
+        return ITensor(engine().tensor(self.scalar.get(), dtype))
 
     def build(self, variables: Mapping[str, Tensor]) -> None: # by path
         "Create what it remembers for each trainable variable, as zeros, unless it was built for them before."
         trained = {path.lstrip("/"): v for path, v in variables.items() if v.trainable}
         names = {id(v.native): name for name, v in trained.items()}
-        if self._scalar is not None and names == self._names: return
-        self._backend, self._scalar = engine().NAME, engine().Scalar(self._lr)
+        if self.scalar is not None and names == self._names: return
+        self._backend, self.scalar = engine().NAME, engine().Scalar(self._lr)
         self._names = names
         self._natives = deque(v.native for v in trained.values())  # keeps their ids theirs; a list would make them variables of the optimizer
         for slot in self.slots: setattr(self, slot, {name: self.new_slot(slot, v) for name, v in trained.items()})
@@ -61,7 +61,7 @@ class Optimizer(Module):
     def apply_gradients(self, gradients: Sequence[Optional[ITensor]], variables: Sequence[Tensor]) -> None:
         "One step; a variable whose gradient is None stays as it is."
         if len(gradients) != len(variables): raise ValueError(f"apply_gradients got {len(gradients)} gradients for {len(variables)} variables.")
-        if self._scalar is None: self.build({str(i): v for i, v in enumerate(variables)})
+        if self.scalar is None: self.build({str(i): v for i, v in enumerate(variables)})
         pairs = [(v.native, g.native) for v, g in zip(variables, gradients) if g is not None and v.trainable]
         if not pairs: raise ValueError("There is no gradient to apply: the loss does not depend on any trainable variable.")
         names = self._checked_names(pairs)
@@ -80,5 +80,5 @@ class Optimizer(Module):
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> tuple[list[str], list[str]]:
         "Set what it remembers; it must be built first."
-        if self._scalar is None: raise CheckpointError(f"{type(self).__name__} is not built yet, so it has nothing to load into. Call build(model.named_variables) first.")
+        if self.scalar is None: raise CheckpointError(f"{type(self).__name__} is not built yet, so it has nothing to load into. Call build(model.named_variables) first.")
         return super().load_state_dict(state, strict)

@@ -18,7 +18,7 @@ from .optimizer import Optimizer
 # %% auto #0
 __all__ = ['SGD']
 
-# %% ../../../nbs/training/optimizers/sgd.ipynb #fb0d35a2
+# %% ../../../nbs/training/optimizers/sgd.ipynb #16e50159
 class SGD(Optimizer):
     "Stochastic gradient descent by PyTorch's rule."
     slots = ("momentum_buffers",)
@@ -52,4 +52,4 @@ class SGD(Optimizer):
         "One step by PyTorch's rule."
         weight_decay = self.weight_decay
         if len(slots) == 2: gradients, weight_decay = [self._dampened(*a) for a in zip(variables, gradients, slots[1])], 0.0
-        engine().sgd(variables, gradients, slots[0] if slots else [], self._scalar, self.momentum, None, weight_decay, self.nesterov)
+        engine().sgd(variables, gradients, slots[0] if slots else [], self.scalar, self.momentum, None, weight_decay, self.nesterov)
