@@ -17,22 +17,27 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus',
            'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm',
            'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'sparse_cross_entropy',
-           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'load_batches', 'compile_steps', 'Scalar', 'sgd',
+           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
            'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
            'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
            'random_state', 'set_random_state', 'seed_native']
 
-# %% ../../nbs/backends/pytorch.ipynb #a2941fb5
+# %% ../../nbs/backends/pytorch.ipynb #6c467c6c
 import builtins
 import contextlib
 import functools
+import itertools
+import warnings
 from typing import Any, Callable, Optional, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import torch.utils._pytree as pytree
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim.sgd import sgd as _torch_sgd
+from torch.utils._python_dispatch import TorchDispatchMode
 
 # %% ../../nbs/backends/pytorch.ipynb #bc2c38f1
 NAME = "pytorch"
@@ -89,7 +94,7 @@ def synchronize() -> None:
     "Wait until the device has done all it was given."
     if _device.type == "cuda": torch.cuda.synchronize(_device)
 
-# %% ../../nbs/backends/pytorch.ipynb #b3e3664d
+# %% ../../nbs/backends/pytorch.ipynb #9eb6d098
 def dtype_name(x: torch.Tensor) -> str:
     "`float32`, `int64`, ... as NumPy calls them."
     return str(x.dtype)[len("torch."):]
@@ -133,7 +138,8 @@ def numpy(x: torch.Tensor) -> np.ndarray:
 
 def fetch(xs: Sequence[torch.Tensor]) -> np.ndarray:
     "Many scalars and vectors, one after the other, in one copy to the host, as float64."
-    return torch.cat([x.detach().reshape(-1).double() for x in xs]).cpu().numpy()
+    xs = [x.detach() for x in xs]
+    return (torch.cat([x.reshape(-1) for x in xs]) if builtins.any(x.ndim for x in xs) else torch.stack(xs)).cpu().double().numpy()
 
 # %% ../../nbs/backends/pytorch.ipynb #28252488
 def cast(x: torch.Tensor, dtype: Optional[str]) -> torch.Tensor:
@@ -555,7 +561,7 @@ def scaled_dot_product_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tens
     with sdpa_kernel(SDPBackend.MATH) if len(_tapes) > 1 else contextlib.nullcontext():
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
 
-# %% ../../nbs/backends/pytorch.ipynb #292ee4ca
+# %% ../../nbs/backends/pytorch.ipynb #5433f2d6
 _NO_LABEL = torch.iinfo(torch.int64).min
 
 
@@ -567,11 +573,11 @@ def sparse_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     if flat.is_cuda:
         wrong = (flat < 0) | (flat >= classes)
         flat = flat.masked_fill(wrong, 0)
-    try: loss = F.cross_entropy(logits.reshape(-1, classes), flat, reduction="none", ignore_index=_NO_LABEL)
+    try: loss = F.cross_entropy(logits if logits.ndim == 2 else logits.reshape(-1, classes), flat, reduction="none", ignore_index=_NO_LABEL)
     except IndexError: raise _range_error(numpy(labels), classes) from None
     return (loss if wrong is None else loss.masked_fill(wrong, float("nan"))).reshape(labels.shape)
 
-# %% ../../nbs/backends/pytorch.ipynb #b30c287e
+# %% ../../nbs/backends/pytorch.ipynb #bb805fde
 class Tape:
     "Records operations; `gradient` gives the derivatives for a list of variables."
     _open = _tapes
@@ -609,31 +615,16 @@ def compile_step(step: Callable) -> Callable:
     "A step to call many times; PyTorch runs it as it stands."
     return step
 
-
-STEPS_PER_CALL = 1  # PyTorch starts each operation from Python, so a call of several steps would gain nothing
-
-
-def load_batches(batches: Sequence[Sequence[Any]]) -> list:
-    "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
-    return [[batch(x) if isinstance(x, np.ndarray) else x.to(_device) for x in arrays] for arrays in batches]
-
-
-def compile_steps(step: Callable, rate: Optional["Scalar"] = None) -> Callable:
-    "A function that runs `step` on loaded batches in turn, each with its value of `rate`; it gives what `step` gave for all of them, stacked."
-    def run(batches, rates):
-        found = []
-        for arrays, value in zip(batches, rates):
-            if rate is not None: rate.set(value)
-            found.append(step(arrays))
-        return found[0] if len(found) == 1 else {name: torch.stack([values[name] for values in found]) for name in found[0]}
-    return run
-
-# %% ../../nbs/backends/pytorch.ipynb #be0b27dc
+# %% ../../nbs/backends/pytorch.ipynb #dd4d5e74
 class Scalar:
     "A number that the host changes between steps and a step reads."
-    def __init__(self, value: float): self.value = value
-    def set(self, value: float) -> None: self.value = value
-    def get(self) -> float: return self.value
+    def __init__(self, value: float): self.value, self.tensor = value, torch.tensor(value, dtype=torch.float64, device=_device)
+
+    def set(self, value: float) -> None:
+        if value != self.value: self.tensor.fill_(value)
+        self.value = value
+
+    def get(self) -> torch.Tensor: return self.tensor
 
 
 def _like(gradient: torch.Tensor, variable: torch.Tensor) -> torch.Tensor:
@@ -649,6 +640,148 @@ def sgd(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], bu
     _torch_sgd(list(variables), [_like(g, v) for g, v in zip(gradients, variables)], list(buffers) if momentum else [None] * len(variables),
                has_sparse_grad=False, fused=True, foreach=False, weight_decay=weight_decay, momentum=momentum, lr=lr.get(),
                dampening=0.0, nesterov=nesterov, maximize=False)
+
+# %% ../../nbs/backends/pytorch.ipynb #60eda652
+STEPS_PER_CALL = 1  # a step starts its operations one by one, so a call of several steps would gain nothing
+
+
+def load_batches(batches: Sequence[Sequence[Any]]) -> list:
+    "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
+    return [[batch(x) if isinstance(x, np.ndarray) else x.to(_device) for x in arrays] for arrays in batches]
+
+# %% ../../nbs/backends/pytorch.ipynb #b9a2e939
+class _Undo(TorchDispatchMode):
+    "Remembers what is overwritten in a scope, to restore it."
+    def __init__(self):
+        super().__init__()
+        self.before: dict[int, tuple] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: Optional[dict] = None) -> Any:
+        if function._schema.is_mutable:
+            written = [x for a, x in zip(function._schema.arguments, args) if a.alias_info is not None and a.alias_info.is_write]
+            for x in pytree.tree_leaves(written):
+                if isinstance(x, torch.Tensor): self.before.setdefault(id(x), (x, x.detach().clone()))
+        return function(*args, **kwargs or {})
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        for x, value in self.before.values(): x.copy_(value)
+
+
+_ALIASES = (torch.ops.aten.alias.default, torch.ops.aten.detach.default)  # another name for a tensor: only autograd cares
+
+
+def _simplify(graph: torch.fx.Graph) -> None:
+    "Leave out aliases, double transpositions and results that nobody uses."
+    for node in graph.nodes:
+        if node.target in _ALIASES: node.replace_all_uses_with(node.args[0])
+        elif node.target is torch.ops.aten.t.default and node.args[0].target is node.target: node.replace_all_uses_with(node.args[0].args[0])
+    graph.eliminate_dead_code()
+
+
+class _Record:
+    "What a step did, and the tensors that it took from outside."
+    def __init__(self, recorded: torch.fx.GraphModule, names: list):
+        self.names, self.text = names, recorded.graph.python_code("self").src
+        self.outside = [getattr(recorded, str(node.target)) for node in recorded.graph.nodes if node.op == "get_attr"]
+
+    def equals(self, other: "_Record") -> bool:
+        "Whether both do the same, with the same tensors or, where a step makes them of numbers, with equal ones."
+        if (self.text, self.names) != (other.text, other.names): return False
+        return builtins.all(x is y or x.dtype == y.dtype and torch.equal(x, y) for x, y in zip(self.outside, other.outside))
+
+
+def _frees(graph: torch.fx.Graph) -> dict:
+    "By node, the names of the tensors that nobody needs after it."
+    frees, seen = {node: [] for node in graph.nodes}, set()
+    for node in reversed(graph.nodes):
+        last = [n for n in (*node.all_input_nodes, node) if n not in seen and n.op == "call_function"]
+        seen.update(last)
+        frees[node] = [n.name for n in dict.fromkeys(last)]
+    return frees
+
+
+class _Writer:
+    "Writes a recorded graph as a plain Python function, in which an operation is one call into C++."
+    def __init__(self, recorded: torch.fx.GraphModule):
+        self.names, graph, lines = {}, recorded.graph, []
+        frees, arguments = _frees(graph), [node.name for node in graph.nodes if node.op == "placeholder"]
+        for node in graph.nodes:
+            if node.op == "get_attr": self.names[node.name] = getattr(recorded, str(node.target))
+            if node.op == "output": lines.append(f"return {self.expression(node.args[0])}")
+            if node.op != "call_function": continue
+            lines.append(f"{node.name} = {self.call(node)}")
+            if frees[node]: lines.append(f"del {', '.join(frees[node])}")
+        self.source = "\n    ".join([f"def program({', '.join(arguments)}):", *lines])
+
+    def call(self, node: torch.fx.Node) -> str:
+        function = getattr(node.target, "_op", node.target)  # past the Python layer of an operation
+        given = [*map(self.expression, node.args), *(f"{k}={self.expression(v)}" for k, v in node.kwargs.items())]
+        return f"{self.name(function)}({', '.join(given)})"
+
+    def name(self, value: Any) -> str:
+        name = f"outside{len(self.names)}"
+        self.names[name] = value
+        return name
+
+    def expression(self, value: Any) -> str:
+        if isinstance(value, torch.fx.Node): return value.name
+        if isinstance(value, (list, tuple)): return f"[{', '.join(map(self.expression, value))}]"
+        return repr(value) if value is None or type(value) in (bool, int) else self.name(value)
+
+    def function(self) -> Callable:
+        exec(self.source, self.names)
+        return self.names["program"]
+
+# %% ../../nbs/backends/pytorch.ipynb #bcbd379f
+class _Recorded:
+    "A step that replays its operations once two records in a row were equal."
+    def __init__(self, step: Callable):
+        self.step, self.fails, self.before, self.program = step, False, None, None
+
+    def __call__(self, arrays: list) -> dict:
+        if self.program is None: return self.step(arrays) if self.fails else self._record(arrays)
+        with torch.no_grad(): return dict(zip(self.names, self.program(*arrays)))
+
+    def _record(self, arrays: list) -> dict:
+        values, undo = {}, _Undo()
+        def flat(*arrays: torch.Tensor) -> list:
+            values.update(self.step(list(arrays)))
+            return list(values.values())
+        try:
+            with undo: recorded = make_fx(flat, tracing_mode="real")(*arrays)
+        except Exception as error: return self._give_up(arrays, undo, error)
+        self._learn(recorded, list(values))
+        return {name: x.detach() for name, x in values.items()}
+
+    def _give_up(self, arrays: list, undo: _Undo, error: Exception) -> dict:
+        undo.restore()
+        values, self.fails = self.step(arrays), True  # an error of the step itself is raised here again
+        warnings.warn(f"The step can't be recorded and runs as it is written, which is slower: {error_message(error)}")
+        return values
+
+    def _learn(self, recorded: torch.fx.GraphModule, names: list) -> None:
+        _simplify(recorded.graph)
+        before, self.before, self.names = self.before, _Record(recorded, names), names
+        if before is None: return
+        if self.before.equals(before): self.program = _Writer(recorded).function()
+        else:
+            self.fails = True
+            warnings.warn("The step does not do the same each time, so it runs as it is written, which is slower: a number that Python computes had another value in the next step.")
+
+
+def compile_steps(step: Callable, rate: Optional[Scalar] = None) -> Callable:
+    "A function that runs `step` on loaded batches in turn, each with its value of `rate`; it gives what `step` gave for all of them, stacked."
+    recorded: dict[tuple, _Recorded] = {}
+    def run(batches: list, rates: Sequence[float]) -> dict:
+        found = []
+        for arrays, value in zip(batches, rates):
+            if rate is not None: rate.set(value)
+            form = tuple((x.shape, x.dtype) for x in arrays)
+            if form not in recorded: recorded[form] = _Recorded(step)
+            found.append(recorded[form](arrays))
+        return found[0] if len(found) == 1 else {name: torch.stack([values[name] for values in found]) for name in found[0]}
+    return run
 
 # %% ../../nbs/backends/pytorch.ipynb #93a995e3
 def is_native_module(value: Any) -> bool:

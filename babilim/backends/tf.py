@@ -17,7 +17,7 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus',
            'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm',
            'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'sparse_cross_entropy',
-           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'load_batches', 'compile_steps', 'Scalar', 'sgd',
+           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
            'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
            'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
            'random_state', 'set_random_state', 'seed_native']
@@ -720,7 +720,7 @@ def sparse_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     try: return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int64), logits)
     except tf.errors.InvalidArgumentError: raise _range_error(numpy(labels), logits.shape[-1]) from None
 
-# %% ../../nbs/backends/tf.ipynb #be363055
+# %% ../../nbs/backends/tf.ipynb #43d5a33f
 class Tape:
     "Records operations; `gradient` gives the derivatives for a list of variables."
     def __init__(self, variables: Sequence[tf.Variable]):
@@ -757,39 +757,6 @@ def compile_step(step: Callable) -> Callable:
         with tf.device(_device): return graph(*args)
     return run
 
-
-STEPS_PER_CALL = 64  # calling a graph costs as much as many a step
-
-
-def load_batches(batches: Sequence[Sequence[Any]]) -> list:
-    "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
-    with tf.device(_device):
-        return [tf.convert_to_tensor(np.stack(xs)) if isinstance(xs[0], np.ndarray) else tf.stack(xs) for xs in zip(*batches)]
-
-
-def _steps(step: Callable, rate: Optional["Scalar"], batches: list, rates: tf.Tensor) -> dict[str, tf.Tensor]:
-    "A loop over the first axis; the values of all steps are stacked."
-    outputs, count = step.get_concrete_function([x[0] for x in batches]).structured_outputs, tf.shape(rates)[0]
-    found = {name: tf.TensorArray(x.dtype, count, element_shape=x.shape) for name, x in outputs.items()}
-    def body(i, found):
-        if rate is not None: rate.variable.assign(rates[i])
-        values = step([x[i] for x in batches])
-        return i + 1, {name: found[name].write(i, x) for name, x in values.items()}
-    _, found = tf.while_loop(lambda i, found: i < count, body, (0, found), parallel_iterations=1)
-    return {name: array.stack() for name, array in found.items()}
-
-
-def compile_steps(step: Callable, rate: Optional["Scalar"] = None) -> Callable:
-    "A function that runs `step` on loaded batches in turn, each with its value of `rate`; it gives what `step` gave for all of them, stacked."
-    one, graphs = tf.function(step, autograph=False), {}
-    many = tf.function(functools.partial(_steps, one, rate), autograph=False)
-    def run(batches, rates):
-        key = tuple((x.dtype, *x.shape[1:]) for x in batches)  # the number of steps may vary
-        with tf.device(_device):
-            if key not in graphs: graphs[key] = many.get_concrete_function([tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in batches], tf.TensorSpec((None,), tf.float64))
-            return graphs[key](batches, tf.constant(rates, tf.float64))
-    return run
-
 # %% ../../nbs/backends/tf.ipynb #2a1fbb22
 class Scalar:
     "A number that the host changes between steps and a step reads."
@@ -822,6 +789,39 @@ def sgd(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], buffer
         if weight_decay: g = g + _number(weight_decay, v.dtype) * v
         if momentum and scale is not None: g = _number(scale, v.dtype) * g
         _update(v, g, buffers[i] if momentum else None, rates[v.dtype], momentum, nesterov)
+
+# %% ../../nbs/backends/tf.ipynb #307140c6
+STEPS_PER_CALL = 64  # calling a graph costs as much as many a step
+
+
+def load_batches(batches: Sequence[Sequence[Any]]) -> list:
+    "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
+    with tf.device(_device):
+        return [tf.convert_to_tensor(np.stack(xs)) if isinstance(xs[0], np.ndarray) else tf.stack(xs) for xs in zip(*batches)]
+
+
+def _steps(step: Callable, rate: Optional[Scalar], batches: list, rates: tf.Tensor) -> dict[str, tf.Tensor]:
+    "A loop over the first axis; the values of all steps are stacked."
+    outputs, count = step.get_concrete_function([x[0] for x in batches]).structured_outputs, tf.shape(rates)[0]
+    found = {name: tf.TensorArray(x.dtype, count, element_shape=x.shape) for name, x in outputs.items()}
+    def body(i, found):
+        if rate is not None: rate.variable.assign(rates[i])
+        values = step([x[i] for x in batches])
+        return i + 1, {name: found[name].write(i, x) for name, x in values.items()}
+    _, found = tf.while_loop(lambda i, found: i < count, body, (0, found), parallel_iterations=1)
+    return {name: array.stack() for name, array in found.items()}
+
+
+def compile_steps(step: Callable, rate: Optional[Scalar] = None) -> Callable:
+    "A function that runs `step` on loaded batches in turn, each with its value of `rate`; it gives what `step` gave for all of them, stacked."
+    one, graphs = tf.function(step, autograph=False), {}
+    many = tf.function(functools.partial(_steps, one, rate), autograph=False)
+    def run(batches, rates):
+        key = tuple((x.dtype, *x.shape[1:]) for x in batches)  # the number of steps may vary
+        with tf.device(_device):
+            if key not in graphs: graphs[key] = many.get_concrete_function([tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in batches], tf.TensorSpec((None,), tf.float64))
+            return graphs[key](batches, tf.constant(rates, tf.float64))
+    return run
 
 # %% ../../nbs/backends/tf.ipynb #7cc5e2e0
 def _is_keras(value: Any) -> bool:

@@ -38,7 +38,7 @@ def _boolean(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)): raise ValueError(f"{name} must be True or False, not {value!r}.")
     return bool(value)
 
-# %% ../../nbs/data/dataloader.ipynb #a920ce93
+# %% ../../nbs/data/dataloader.ipynb #f96ba9f7
 class Dataloader:
     "Batches of a dataset as named tuples of tensors; every sample exactly once an epoch, the last batch may be short."
     def __init__(self, dataset: Dataset,
@@ -75,7 +75,8 @@ class Dataloader:
     def arrays(self, epoch: int, first: int = 0) -> Iterator[tuple]:
         "The batches of an epoch from batch `first` on, as NumPy arrays."
         order = self.order(epoch)[_integer("first", first, 0):]
-        workers = 0 if self.dataset.is_prepared else min(self.num_threads, len(order))
+        if self.dataset.is_prepared: return _in_blocks(self.dataset, order, epoch)
+        workers = min(self.num_threads, len(order))
         return _by_workers(self.dataset, order, epoch, workers) if workers else (self.dataset.batch(indices, epoch) for indices in order)
 
     def batches(self, epoch: int, first: int = 0) -> Iterator[tuple]:
@@ -83,6 +84,20 @@ class Dataloader:
         to_device = engine().batch
         with contextlib.closing(self.arrays(epoch, first)) as arrays:
             for batch in arrays: yield map_tree(lambda array: ITensor(to_device(array)), batch)
+
+# %% ../../nbs/data/dataloader.ipynb #f456478f
+_BLOCK = 512  # samples
+
+
+def _in_blocks(dataset: Dataset, order: list, epoch: int) -> Iterator[tuple]:
+    "The batches in order, gathered several at a time."
+    count = max(_BLOCK // len(order[0]), 1) if order else 1
+    for first in range(0, len(order), count):
+        at, block = 0, order[first:first + count]
+        parts = dataset.batch(np.concatenate(block), epoch)
+        for indices in block:
+            yield tuple([type(part)(*[array[at:at + len(indices)] for array in part]) for part in parts])
+            at += len(indices)
 
 # %% ../../nbs/data/dataloader.ipynb #9ef64a30
 class _InWorker(Exception):

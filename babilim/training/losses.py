@@ -14,7 +14,7 @@ from ..core.tensor import ITensor, apply, tensor_from
 # %% auto #0
 __all__ = ['Loss', 'SparseCrossEntropyLossFromLogits', 'SparseCategoricalAccuracy']
 
-# %% ../../nbs/training/losses.ipynb #d56b352d
+# %% ../../nbs/training/losses.ipynb #51ab4c2f
 class Loss(Module):
     "Compares a prediction with the truth: override `loss(y_pred, y_true)` or `call(y_pred, y_true)`."
     def call(self, y_pred: Any, y_true: Any) -> ITensor:
@@ -31,7 +31,7 @@ class Loss(Module):
         "Report a value of this batch; the trainer averages it over all samples, without waiting for the device."
         if name == "loss/total": raise ValueError("'loss/total' is what the loss returns, so it can't be logged. Choose another name, such as 'loss/class'.")
         value = value if isinstance(value, ITensor) else ITensor(tensor_from(value))
-        self.__dict__.setdefault("_logged", {})[name] = value.detach().mean()
+        self.__dict__.setdefault("_logged", {})[name] = value.detach().mean() if value.ndim else value.detach()
         self.__dict__.setdefault("_names", {})[name] = True
 
     def take_logged(self) -> dict[str, ITensor]:

@@ -161,7 +161,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #7e7d4986
+# %% ../../nbs/training/supervised.ipynb #63883bb8
 def _joined(parts: list) -> Any:
     "A list of trees of arrays as one tree, joined along the first axis."
     if isinstance(parts[0], dict): return {k: _joined([p[k] for p in parts]) for k in parts[0]}
@@ -188,6 +188,7 @@ class SupervisedTrainer(RunState):
         self.history: list[dict[str, Any]] = []
         self.variables: list[Tensor] = []
         self._means, self._state, self._stop = RunningMeans(), None, StopSignals()
+        self._hook()
 
     # ---- the step ----
     def train_step(self, x: Any, y: Any) -> tuple[Any, ITensor]: # prediction, loss
@@ -214,6 +215,7 @@ class SupervisedTrainer(RunState):
         config = getattr(getattr(train, "dataset", None), "config", None)
         self.epochs = config.train_epochs if epochs is None else epochs
         self.epoch, self.step, self.steps_per_epoch, self._means, self.history = 0, 0, len(train), RunningMeans(), []
+        self._hook()
         with StopSignals() as self._stop:
             try: self._fit(train, dev, config)
             except KeyboardInterrupt: raise
@@ -282,9 +284,13 @@ class SupervisedTrainer(RunState):
         return self.epoch * self.steps_per_epoch + self.step
 
     def _each(self, moment: str, *args: Any) -> None:
-        for callback in self.callbacks:
-            callback.trainer = self
-            getattr(callback, moment)(*args)
+        for method in self._methods[moment]: method(*args)
+
+    def _hook(self) -> None:
+        "Ask each callback once which moments it wants."
+        for callback in self.callbacks: callback.trainer = self
+        moments = [name for name in dir(BaseCallback) if name.startswith("on_")]
+        self._methods = {moment: [getattr(c, moment) for c in self.callbacks if c.overrides(moment)] for moment in (*moments, "learning_rate")}
 
     def _groups(self, loader: Any, first: int, pace: Pace) -> Iterator[Group]:
         "The batches from batch `first` on, as many at a time as run in one call."
@@ -295,9 +301,9 @@ class SupervisedTrainer(RunState):
 
     def _learning_rates(self, count: int) -> list[float]:
         "Those of the next `count` steps."
-        rates = [self.optimizer.lr] * count
-        for callback in self.callbacks:
-            found = [callback.learning_rate(self.global_step + i) for i in range(count)]
+        rates, first = [self.optimizer.lr] * count, self.global_step
+        for learning_rate in self._methods["learning_rate"]:
+            found = [learning_rate(first + i) for i in range(count)]
             rates = [rate if value is None else value for rate, value in zip(rates, found)]
         return rates
 
@@ -310,7 +316,7 @@ class SupervisedTrainer(RunState):
             values = {name: value for module in logging_losses for name, value in module.take_logged().items()}
             return {**values, "loss/total": loss.detach()}
         between = ("on_step_start", "on_step_end") if rate is not None else ("on_eval_step_end",)
-        alone = not self.compile or any(callback.overrides(moment) for callback in self.callbacks for moment in between)
+        alone = not self.compile or any(self._methods[moment] for moment in between)
         return Steps(run, rate, self.compile, Pace(self.log_interval, 1 if alone else None))
 
     def _build(self, train: Any) -> None:
