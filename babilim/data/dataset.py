@@ -189,7 +189,7 @@ def _arrays_in_memory(rows: int, sample: tuple, most: int # bytes
     if any(array.dtype.kind not in "biuf" for array in arrays) or rows * sum(array.nbytes for array in arrays) > most: return None
     return SampleArrays.in_memory(rows, sample)
 
-# %% ../../nbs/data/dataset.ipynb #7a4db256
+# %% ../../nbs/data/dataset.ipynb #7e71aef8
 class Dataset(_TokenList):
     "A sequence of (input, output): a subclass sets `all_sample_tokens` and gives `get_<field>(self, sample_token)` for each field."
     epoch: int = 0  # augmentation is a function of (seed, epoch, index); loaders set it
@@ -204,6 +204,7 @@ class Dataset(_TokenList):
         self.dataset_input_type, self.dataset_output_type = self._kinds = dataset_input_type, dataset_output_type
         self.transformers: list[Callable] = []           # run before the cache
         self.realtime_transformers: list[Callable] = []  # run after the cache, each time
+        self._compared: list[Callable] = []              # those whose call_batch was found to fit
         self._check_getters()
         self.all_sample_tokens = []
 
@@ -269,12 +270,33 @@ class Dataset(_TokenList):
         self.epoch, indices = int(epoch), self._all_checked(indices)
         if not indices: raise ValueError(f"{type(self).__name__}: a batch has at least one sample.")
         parts = self._gathered(indices)
-        if parts is None or self.realtime_transformers: parts = self._one_by_one(indices, parts)
+        if parts is not None and self.realtime_transformers and all(hasattr(t, "call_batch") for t in self.realtime_transformers): parts = self._augmented_batch(indices, parts)
+        elif parts is None or self.realtime_transformers: parts = self._one_by_one(indices, parts)
         return tuple(_finished(part, kind) for part, kind in zip(parts, self._kinds))
 
     def _all_checked(self, indices: Sequence[int]) -> list[int]:
         if not isinstance(indices, np.ndarray) or indices.dtype.kind not in "iu" or indices.ndim != 1: return [self._checked(index) for index in indices]
         return indices.tolist() if indices.size and 0 <= indices.min() and indices.max() < len(self) else [self._checked(index) for index in indices]
+
+    def _augmented_batch(self, indices: list[int], parts: tuple) -> list[tuple]:
+        "All realtime transformers on the whole batch; the first time compared with what they do to single samples."
+        random.set_sample(self.epoch, np.array(indices))
+        result = parts
+        for transformer in self.realtime_transformers:
+            try: result = _pair(transformer.call_batch(*result))
+            except Exception as error: raise _failed(f"The transformer {_name_of(transformer)} (call_batch)", self.token(indices[0]), error) from error
+        if self._compared != self.realtime_transformers:
+            self._compare(result, self._one_by_one(indices, parts), indices)
+            self._compared = [*self.realtime_transformers]
+        return list(result)
+
+    def _compare(self, batch: tuple, single: list[tuple], indices: list[int]) -> None:
+        for part, expected in zip(batch, single):
+            for field, a, b in zip(expected._fields, part, expected):
+                if part._fields == expected._fields and np.shape(a) == b.shape and a.dtype == b.dtype and np.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True): continue
+                names = ", ".join(map(_name_of, self.realtime_transformers))
+                raise SampleError(f"call_batch and __call__ of {names} differ in the field {field!r} of the batch that begins with the sample token {_plain(self.token(indices[0]))!r}. "
+                                  "Make them give the same values and dtypes, with as many calls of random.sample_uniform(); or leave call_batch out.")
 
     def _one_by_one(self, indices: list[int], parts: Optional[tuple]) -> list[tuple]: # the batch before augmentation, if it is there
         tokens = [self.token(index) for index in indices]
