@@ -16,7 +16,7 @@ from ..core.tensor import ITensor
 # %% auto #0
 __all__ = ['RunningMeans']
 
-# %% ../../nbs/training/metrics.ipynb #390e1799
+# %% ../../nbs/training/metrics.ipynb #f20e5914
 class RunningMeans:
     "Means of values over samples: `add` keeps tensors where they are, `fetch` reads all of them in one go."
     def __init__(self):
@@ -40,7 +40,7 @@ class RunningMeans:
         fetched, weights = {}, {}
         for values, samples in waiting:
             for name, value in values.items():
-                numbers = list(itertools.islice(found, value.size))
+                numbers = list(itertools.islice(found, value.shape[0] if value.ndim else 1))
                 fetched.setdefault(name, []).extend(numbers)
                 weights.setdefault(name, []).extend([samples] * len(numbers))
         for name in fetched: self._count(name, np.array(fetched[name]), np.array(weights[name]))

@@ -50,9 +50,9 @@ class Group:
 
     def __len__(self) -> int: return len(self.batches)
 
-# %% ../../nbs/training/steps.ipynb #d0d2b17b
+# %% ../../nbs/training/steps.ipynb #d7d47132
 def _form(batch: Any) -> Any:
-    return _structure(batch), [(tuple(array.shape), str(array.dtype)) for array in _arrays(batch)]
+    return _structure(batch), [(tuple(array.shape), array.dtype) for array in _arrays(batch)]
 
 
 def _bytes(batch: Any) -> int:
@@ -62,14 +62,15 @@ def _bytes(batch: Any) -> int:
 def grouped(batches: Iterable[Any], most: Callable[[int], int], # batches taken so far -> how large the next group may be
             taken: int = 0) -> Iterator[list]:
     "Consecutive batches of equal form as lists."
-    group: list = []
+    group, form = [], None
     for batch in batches:
-        if group and _form(batch) != _form(group[0]):
+        if group and _form(batch) != form:
             yield group
             taken, group = taken + len(group), []
+        if not group: limit = min(most(taken), max(_GROUP_BYTES // max(_bytes(batch), 1), 1))
+        if limit > 1 and not group: form = _form(batch)
         group.append(batch)
-        limit = most(taken)
-        if len(group) >= limit or limit > 1 and len(group) * _bytes(batch) >= _GROUP_BYTES:
+        if len(group) >= limit:
             yield group
             taken, group = taken + len(group), []
     if group: yield group
