@@ -22,7 +22,7 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
            'random_state', 'set_random_state', 'seed_native']
 
-# %% ../../nbs/backends/pytorch.ipynb #6c467c6c
+# %% ../../nbs/backends/pytorch.ipynb #ea8724b7
 import builtins
 import contextlib
 import functools
@@ -34,10 +34,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torch.utils._pytree as pytree
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.optim.sgd import sgd as _torch_sgd
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 # %% ../../nbs/backends/pytorch.ipynb #bc2c38f1
 NAME = "pytorch"
@@ -615,7 +614,7 @@ def compile_step(step: Callable) -> Callable:
     "A step to call many times; PyTorch runs it as it stands."
     return step
 
-# %% ../../nbs/backends/pytorch.ipynb #dd4d5e74
+# %% ../../nbs/backends/pytorch.ipynb #9053e736
 class Scalar:
     "A number that the host changes between steps and a step reads."
     def __init__(self, value: float): self.value, self.tensor = value, torch.tensor(value, dtype=torch.float64, device=_device)
@@ -637,9 +636,10 @@ def sgd(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], bu
     "PyTorch's SGD in place: g += weight_decay * v; b = momentum * b + scale * g (None is 1); v -= lr * (g + momentum * b or b)."
     if momentum and scale is not None:
         gradients, weight_decay = [scale * (g + weight_decay * v) for g, v in zip(gradients, variables)], 0.0
-    _torch_sgd(list(variables), [_like(g, v) for g, v in zip(gradients, variables)], list(buffers) if momentum else [None] * len(variables),
-               has_sparse_grad=False, fused=True, foreach=False, weight_decay=weight_decay, momentum=momentum, lr=lr.get(),
-               dampening=0.0, nesterov=nesterov, maximize=False)
+    for dtype in dict.fromkeys(v.dtype for v in variables):  # the fused kernel takes one at a time
+        some = [i for i, v in enumerate(variables) if v.dtype == dtype]
+        torch._fused_sgd_([variables[i] for i in some], [_like(gradients[i], variables[i]) for i in some], [buffers[i] for i in some] if momentum else [],
+                          weight_decay=weight_decay, momentum=momentum, lr=lr.get(), dampening=0.0, nesterov=nesterov, maximize=False, is_first_step=False)
 
 # %% ../../nbs/backends/pytorch.ipynb #60eda652
 STEPS_PER_CALL = 1  # a step starts its operations one by one, so a call of several steps would gain nothing
@@ -649,91 +649,142 @@ def load_batches(batches: Sequence[Sequence[Any]]) -> list:
     "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
     return [[batch(x) if isinstance(x, np.ndarray) else x.to(_device) for x in arrays] for arrays in batches]
 
-# %% ../../nbs/backends/pytorch.ipynb #b9a2e939
-class _Undo(TorchDispatchMode):
-    "Remembers what is overwritten in a scope, to restore it."
-    def __init__(self):
+# %% ../../nbs/backends/pytorch.ipynb #74092eb2
+class _Name(str):
+    "The name of a tensor in a record."
+
+
+class _Operation:
+    "A call in a record: names stand for tensors."
+    def __init__(self, function: Any, args: Any, kwargs: Any, outputs: Any):
+        self.function, self.args, self.kwargs, self.outputs = function, args, kwargs, outputs
+
+    def inputs(self) -> list: return [x for x in pytree.tree_leaves((self.args, self.kwargs)) if isinstance(x, _Name)]
+    def results(self) -> list: return [x for x in pytree.tree_leaves(self.outputs) if x != "_"]
+
+    def matters(self, needed: set) -> bool:
+        "Whether it writes, draws a random number, or gives something that is needed."
+        return self.function._schema.is_mutable or torch.Tag.nondeterministic_seeded in self.function.tags or not needed.isdisjoint(self.results())
+
+# %% ../../nbs/backends/pytorch.ipynb #50ca3c31
+class _Unrecordable(Exception):
+    "The step does something that can't be written down."
+
+
+class _Recorder(TorchDispatchMode):
+    "Writes down all operations in its scope, and remembers what they overwrite."
+    def __init__(self, arrays: Sequence[torch.Tensor]):
         super().__init__()
-        self.before: dict[int, tuple] = {}
+        self.names, self.outside, self.operations, self.before = WeakTensorKeyDictionary(), {}, [], {}
+        self.arguments = [_Name(f"in{i}") for i in range(len(arrays))]
+        for x, name in zip(arrays, self.arguments): self.names[x] = name
+
+    def _name(self, x: Any) -> Any:
+        if not isinstance(x, torch.Tensor): return x
+        if x not in self.names:
+            self.names[x] = _Name(f"outside{len(self.outside)}")
+            self.outside[self.names[x]] = x
+        return self.names[x]
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: Optional[dict] = None) -> Any:
-        if function._schema.is_mutable:
-            written = [x for a, x in zip(function._schema.arguments, args) if a.alias_info is not None and a.alias_info.is_write]
-            for x in pytree.tree_leaves(written):
-                if isinstance(x, torch.Tensor): self.before.setdefault(id(x), (x, x.detach().clone()))
-        return function(*args, **kwargs or {})
+        kwargs = kwargs or {}
+        if function.namespace == "profiler": return function(*args, **kwargs)
+        if torch.Tag.data_dependent_output in function.tags or torch.Tag.dynamic_output_shape in function.tags:
+            raise _Unrecordable(f"{function._schema.name} asks for values while the step is recorded")
+        named = pytree.tree_map(self._name, (args, kwargs))
+        if function._schema.is_mutable: self._keep(function._schema.arguments, args, kwargs)
+        outputs = function(*args, **kwargs)
+        self.operations.append(_Operation(function, *named, self._name_outputs(outputs)))
+        return outputs
 
-    @torch.no_grad()
+    def _name_outputs(self, outputs: Any) -> Any:
+        leaves, spec = pytree.tree_flatten(outputs)
+        new = [isinstance(x, torch.Tensor) and x not in self.names for x in leaves]
+        for i, (x, is_new) in enumerate(zip(leaves, new)):
+            if is_new: self.names[x] = _Name(f"x{len(self.operations)}_{i}")
+        return pytree.tree_unflatten([self.names[x] if is_new else "_" for x, is_new in zip(leaves, new)], spec)
+
+    def _keep(self, arguments: Any, args: tuple, kwargs: dict) -> None:
+        given = {**{a.name: x for a, x in zip(arguments, args)}, **kwargs}
+        written = [given[a.name] for a in arguments if a.alias_info is not None and a.alias_info.is_write and a.name in given]
+        for x in pytree.tree_leaves(written):
+            if isinstance(x, torch.Tensor) and self.names[x] in self.outside: self.before.setdefault(self.names[x], x.detach().clone())
+
     def restore(self) -> None:
-        for x, value in self.before.values(): x.copy_(value)
+        "Give tensors from outside the values that they had."
+        with torch.no_grad():
+            for name, value in self.before.items(): self.outside[name].copy_(value)
 
-
+# %% ../../nbs/backends/pytorch.ipynb #ecdbefd8
 _ALIASES = (torch.ops.aten.alias.default, torch.ops.aten.detach.default)  # another name for a tensor: only autograd cares
 
 
-def _simplify(graph: torch.fx.Graph) -> None:
-    "Leave out aliases, double transpositions and results that nobody uses."
-    for node in graph.nodes:
-        if node.target in _ALIASES: node.replace_all_uses_with(node.args[0])
-        elif node.target is torch.ops.aten.t.default and node.args[0].target is node.target: node.replace_all_uses_with(node.args[0].args[0])
-    graph.eliminate_dead_code()
-
-
 class _Record:
-    "What a step did, and the tensors that it took from outside."
-    def __init__(self, recorded: torch.fx.GraphModule, names: list):
-        self.names, self.text = names, recorded.graph.python_code("self").src
-        self.outside = [getattr(recorded, str(node.target)) for node in recorded.graph.nodes if node.op == "get_attr"]
+    "What a step did, as a plain Python function in which an operation is one call into C++."
+    def __init__(self, recorder: _Recorder, results: dict[str, torch.Tensor]):
+        self.renamed, self.constants, self.outside, made_by = {}, {}, recorder.outside, {}
+        for operation in recorder.operations:
+            made_by.update(dict.fromkeys(operation.results(), operation))
+            self._rename(operation, made_by)
+        self.names, returned = list(results), [self._current(recorder._name(x)) for x in results.values()]
+        self.text = self._source(recorder.arguments, self._needed(recorder.operations, returned), returned)
+
+    def _current(self, x: Any) -> Any:
+        return self.renamed.get(x, x) if isinstance(x, _Name) else x
+
+    def _rename(self, operation: _Operation, made_by: dict) -> None:
+        "Aliases are what they name; a matrix that is transposed twice is itself."
+        operation.args, operation.kwargs = pytree.tree_map(self._current, (operation.args, operation.kwargs))
+        if operation.function in _ALIASES: self.renamed[operation.outputs] = operation.args[0]
+        if operation.function is not torch.ops.aten.t.default: return
+        source = made_by.get(operation.args[0])
+        if source is not None and source.function is operation.function: self.renamed[operation.outputs] = source.args[0]
+
+    def _needed(self, operations: list, returned: list) -> list: # with what can be freed after each
+        needed, kept = set(returned), []
+        for operation in reversed(operations):
+            if not operation.matters(needed): continue
+            frees = [name for name in dict.fromkeys([*operation.inputs(), *operation.results()]) if name.startswith("x") and name not in needed]
+            kept.append((operation, frees))
+            needed.update(operation.inputs())
+        return kept[::-1]
+
+    def _source(self, arguments: list, operations: list, returned: list) -> str:
+        lines = [f"def program({', '.join(arguments)}):"]
+        for operation, frees in operations:
+            given = [*map(self._expression, operation.args), *(f"{k}={self._expression(v)}" for k, v in operation.kwargs.items())]
+            call = f"{self._constant(operation.function)}({', '.join(given)})"
+            lines.append(f"{_pattern(operation.outputs)} = {call}" if operation.results() else call)
+            if frees: lines.append(f"del {', '.join(frees)}")
+        return "\n    ".join([*lines, f"return [{', '.join(returned)}]"])
+
+    def _expression(self, value: Any) -> str:
+        if isinstance(value, (list, tuple)): return f"[{', '.join(map(self._expression, value))}]"
+        if isinstance(value, _Name): return value
+        return repr(value) if value is None or type(value) in (bool, int) else self._constant(value)
+
+    def _constant(self, value: Any) -> str:
+        name = f"{getattr(value, '_opname', type(value).__name__)}_{len(self.constants)}"
+        self.constants[name] = value
+        return name
 
     def equals(self, other: "_Record") -> bool:
         "Whether both do the same, with the same tensors or, where a step makes them of numbers, with equal ones."
-        if (self.text, self.names) != (other.text, other.names): return False
-        return builtins.all(x is y or x.dtype == y.dtype and torch.equal(x, y) for x, y in zip(self.outside, other.outside))
-
-
-def _frees(graph: torch.fx.Graph) -> dict:
-    "By node, the names of the tensors that nobody needs after it."
-    frees, seen = {node: [] for node in graph.nodes}, set()
-    for node in reversed(graph.nodes):
-        last = [n for n in (*node.all_input_nodes, node) if n not in seen and n.op == "call_function"]
-        seen.update(last)
-        frees[node] = [n.name for n in dict.fromkeys(last)]
-    return frees
-
-
-class _Writer:
-    "Writes a recorded graph as a plain Python function, in which an operation is one call into C++."
-    def __init__(self, recorded: torch.fx.GraphModule):
-        self.names, graph, lines = {}, recorded.graph, []
-        frees, arguments = _frees(graph), [node.name for node in graph.nodes if node.op == "placeholder"]
-        for node in graph.nodes:
-            if node.op == "get_attr": self.names[node.name] = getattr(recorded, str(node.target))
-            if node.op == "output": lines.append(f"return {self.expression(node.args[0])}")
-            if node.op != "call_function": continue
-            lines.append(f"{node.name} = {self.call(node)}")
-            if frees[node]: lines.append(f"del {', '.join(frees[node])}")
-        self.source = "\n    ".join([f"def program({', '.join(arguments)}):", *lines])
-
-    def call(self, node: torch.fx.Node) -> str:
-        function = getattr(node.target, "_op", node.target)  # past the Python layer of an operation
-        given = [*map(self.expression, node.args), *(f"{k}={self.expression(v)}" for k, v in node.kwargs.items())]
-        return f"{self.name(function)}({', '.join(given)})"
-
-    def name(self, value: Any) -> str:
-        name = f"outside{len(self.names)}"
-        self.names[name] = value
-        return name
-
-    def expression(self, value: Any) -> str:
-        if isinstance(value, torch.fx.Node): return value.name
-        if isinstance(value, (list, tuple)): return f"[{', '.join(map(self.expression, value))}]"
-        return repr(value) if value is None or type(value) in (bool, int) else self.name(value)
+        if (self.text, self.names, self.constants) != (other.text, other.names, other.constants): return False
+        pairs = [(x, other.outside[name]) for name, x in self.outside.items()]
+        return builtins.all(x is y or x.dtype == y.dtype and torch.equal(x, y) for x, y in pairs)
 
     def function(self) -> Callable:
-        exec(self.source, self.names)
-        return self.names["program"]
+        names = {**self.outside, **{name: getattr(value, "_op", value) for name, value in self.constants.items()}}  # past the Python layer of operations
+        exec(self.text, names)
+        return names["program"]
 
-# %% ../../nbs/backends/pytorch.ipynb #bcbd379f
+
+def _pattern(outputs: Any) -> str:
+    "The left side of an assignment."
+    return outputs if isinstance(outputs, str) else f"[{', '.join(map(_pattern, outputs))}]"
+
+# %% ../../nbs/backends/pytorch.ipynb #13fb025e
 class _Recorded:
     "A step that replays its operations once two records in a row were equal."
     def __init__(self, step: Callable):
@@ -744,27 +795,23 @@ class _Recorded:
         with torch.no_grad(): return dict(zip(self.names, self.program(*arrays)))
 
     def _record(self, arrays: list) -> dict:
-        values, undo = {}, _Undo()
-        def flat(*arrays: torch.Tensor) -> list:
-            values.update(self.step(list(arrays)))
-            return list(values.values())
+        recorder = _Recorder(arrays)
         try:
-            with undo: recorded = make_fx(flat, tracing_mode="real")(*arrays)
-        except Exception as error: return self._give_up(arrays, undo, error)
-        self._learn(recorded, list(values))
-        return {name: x.detach() for name, x in values.items()}
+            with recorder: values = self.step(arrays)
+        except Exception as error: return self._give_up(arrays, recorder, error)
+        before, self.before = self.before, _Record(recorder, values)
+        if before is not None: self._compare(before, self.before)
+        return values
 
-    def _give_up(self, arrays: list, undo: _Undo, error: Exception) -> dict:
-        undo.restore()
+    def _give_up(self, arrays: list, recorder: _Recorder, error: Exception) -> dict:
+        recorder.restore()
         values, self.fails = self.step(arrays), True  # an error of the step itself is raised here again
         warnings.warn(f"The step can't be recorded and runs as it is written, which is slower: {error_message(error)}")
         return values
 
-    def _learn(self, recorded: torch.fx.GraphModule, names: list) -> None:
-        _simplify(recorded.graph)
-        before, self.before, self.names = self.before, _Record(recorded, names), names
-        if before is None: return
-        if self.before.equals(before): self.program = _Writer(recorded).function()
+    def _compare(self, first: _Record, second: _Record) -> None:
+        self.names, self.before = second.names, None
+        if second.equals(first): self.program = second.function()
         else:
             self.fails = True
             warnings.warn("The step does not do the same each time, so it runs as it is written, which is slower: a number that Python computes had another value in the next step.")
