@@ -14,13 +14,14 @@ ifeq ($(filter $(BACKEND),pytorch tf2),)
 $(error BACKEND can be pytorch or tf2, not '$(BACKEND)')
 endif
 
-.PHONY: help train data test lab readme clean
+.PHONY: help train data test bench lab readme clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make train   train the tutorial's network on Fashion-MNIST and measure it"
 	@echo "             BACKEND=pytorch|tf2 (default pytorch)  EPOCHS=N (default 10)  ARGS='--set train_batch_size=64'"
 	@echo "make test    all that CI runs: notebooks exported and clean, their tests on both backends"
+	@echo "make bench   babilim beside hand-written loops, Keras, Lightning and fastai (1 to 2 hours; ARGS='--quick' tries it out)"
 	@echo "make data    fetch Fashion-MNIST for BACKEND (31 MB)"
 	@echo "make lab     open the notebooks in JupyterLab"
 	@echo "make readme  README.md from nbs/index.ipynb"
@@ -60,6 +61,18 @@ test: .venv/.installed-dev  # two notebooks at a time, each with one thread
 	@echo "Testing the notebooks on TensorFlow ..."
 	@OMP_NUM_THREADS=1 BABILIM_BACKEND=tf2 TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
 	@$(BIN)/python tools/check_fresh.py --count
+
+# Lightning and fastai need a newer fastcore than nbdev, so they have an environment of their own, which sees the first one
+.venv-bench/.installed: .venv/.installed-dev
+	@echo "Installing Lightning and fastai for the benchmark (this takes a few minutes) ..."
+	@rm -rf .venv-bench
+	@$(BIN)/python -m venv .venv-bench
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > "$$(.venv-bench/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/babilim-env.pth"
+	@.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check lightning fastai
+	@touch $@
+
+bench: .venv-bench/.installed
+	@.venv-bench/bin/python benchmarks/bench.py $(ARGS)
 
 lab: .venv/.installed-dev data
 	@test -x $(BIN)/jupyter-lab || $(PIP) install --quiet --disable-pip-version-check jupyterlab ipywidgets

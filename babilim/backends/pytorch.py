@@ -666,7 +666,7 @@ class _Operation:
         "Whether it writes, draws a random number, or gives something that is needed."
         return self.function._schema.is_mutable or torch.Tag.nondeterministic_seeded in self.function.tags or not needed.isdisjoint(self.results())
 
-# %% ../../nbs/backends/pytorch.ipynb #50ca3c31
+# %% ../../nbs/backends/pytorch.ipynb #0b651578
 class _Unrecordable(Exception):
     "The step does something that can't be written down."
 
@@ -685,6 +685,9 @@ class _Recorder(TorchDispatchMode):
             self.names[x] = _Name(f"outside{len(self.outside)}")
             self.outside[self.names[x]] = x
         return self.names[x]
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool: return False  # or the first operation would import PyTorch's compiler, which takes seconds
 
     def __torch_dispatch__(self, function: Any, types: Any, args: tuple = (), kwargs: Optional[dict] = None) -> Any:
         kwargs = kwargs or {}
