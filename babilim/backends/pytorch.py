@@ -93,7 +93,7 @@ def synchronize() -> None:
     "Wait until the device has done all it was given."
     if _device.type == "cuda": torch.cuda.synchronize(_device)
 
-# %% ../../nbs/backends/pytorch.ipynb #9eb6d098
+# %% ../../nbs/backends/pytorch.ipynb #ee2d7321
 def dtype_name(x: torch.Tensor) -> str:
     "`float32`, `int64`, ... as NumPy calls them."
     return str(x.dtype)[len("torch."):]
@@ -120,7 +120,7 @@ def batch(array: np.ndarray) -> torch.Tensor:
 def variable(array: np.ndarray, trainable: bool) -> torch.Tensor:
     "Storage for `array` that can be assigned and, if `trainable`, has gradients."
     x = torch.from_numpy(np.array(array, order="C")).to(_device)
-    if x.ndim == 4: x = x.contiguous(memory_format=torch.channels_last)  # convolutions then run channels last
+    if x.ndim == 4: x = torch.empty_like(x, memory_format=torch.channels_last).copy_(x)  # convolutions then run channels last; .contiguous() would leave one channel as it is
     return x.requires_grad_(trainable)
 
 
