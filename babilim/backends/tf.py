@@ -790,14 +790,23 @@ def sgd(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], buffer
         if momentum and scale is not None: g = _number(scale, v.dtype) * g
         _update(v, g, buffers[i] if momentum else None, rates[v.dtype], momentum, nesterov)
 
-# %% ../../nbs/backends/tf.ipynb #307140c6
+# %% ../../nbs/backends/tf.ipynb #9cd67250
 STEPS_PER_CALL = 64  # calling a graph costs as much as many a step
+
+
+def _stacked(xs: Sequence[np.ndarray]) -> np.ndarray:
+    "Arrays with an axis more in front; without a copy where they are consecutive slices of one array."
+    whole, size = xs[0].base, xs[0].nbytes
+    if not isinstance(whole, np.ndarray) or not whole.flags.c_contiguous or not builtins.all(x.base is whole and x.flags.c_contiguous for x in xs): return np.stack(xs)
+    at = [x.ctypes.data for x in xs]
+    if at != list(range(at[0], at[0] + len(xs) * size, size or 1)): return np.stack(xs)
+    return np.ndarray((len(xs), *xs[0].shape), xs[0].dtype, whole, at[0] - whole.ctypes.data)
 
 
 def load_batches(batches: Sequence[Sequence[Any]]) -> list:
     "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
     with tf.device(_device):
-        return [tf.convert_to_tensor(np.stack(xs)) if isinstance(xs[0], np.ndarray) else tf.stack(xs) for xs in zip(*batches)]
+        return [tf.convert_to_tensor(_stacked(xs)) if isinstance(xs[0], np.ndarray) else tf.stack(xs) for xs in zip(*batches)]
 
 
 def _steps(step: Callable, rate: Optional[Scalar], batches: list, rates: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -46,15 +46,22 @@ def _variables_of(path: str, value: Any, engine: Any) -> list[tuple[str, Tensor]
     if engine.is_native_variable(value): return [(path, Tensor.of_native(value, engine.is_native_trainable(value)))]
     return [(f"{path}/{name}", Tensor.of_native(v, trainable)) for name, v, trainable in engine.native_module_variables(value)]
 
-# %% ../../nbs/core/module.ipynb #7f7564cb
+# %% ../../nbs/core/module.ipynb #06f55f48
 class _Calls(threading.local):
     "The modules that run in this thread, outermost first, and how to undo what was built in the outermost call."
     def __init__(self):
         self.stack: list[Module] = []
         self.undo: list[Callable] = []
+        self.paths: dict[int, dict] = {}  # by caller, the modules in it: a walk for each of a thousand layers would take a while
 
     def undo_to(self, count: int) -> None:
         while len(self.undo) > count: self.undo.pop()()
+        self.paths.clear()
+
+    def path_in(self, caller: Module, module: Module) -> Optional[str]:
+        known = self.paths.get(id(caller), {})
+        if id(module) not in known: known = self.paths[id(caller)] = {id(found): (found, path) for path, found in caller.named_modules()}
+        return known[id(module)][1] if id(module) in known else None
 
 
 _calls = _Calls()
@@ -63,8 +70,8 @@ _calls = _Calls()
 def _path_in_callers(module: Module) -> str:
     "The path of a module that is called, in the outermost module."
     for caller in reversed(_calls.stack[:-1]):
-        for path, found in caller.named_modules():
-            if found is module: return caller._path + path
+        path = _calls.path_in(caller, module)
+        if path is not None: return caller._path + path
     if len(_calls.stack) < 2: return ""
     caller = _calls.stack[-2]  # owns it as no attribute: count, so that two of them draw different weights
     caller._unnamed = getattr(caller, "_unnamed", 0) + 1
@@ -118,7 +125,7 @@ def add_note(error: BaseException, note: str) -> None:
 def _described(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, ITensor) else type(value).__name__
 
-# %% ../../nbs/core/module.ipynb #fc18bd60
+# %% ../../nbs/core/module.ipynb #7dec1b6a
 class Module:
     "A callable that owns variables: override `build`, which sees the first input, and `call`."
     training: bool = True
@@ -145,7 +152,9 @@ class Module:
             result = self.call(*args, **kwargs)
         except BaseException as error: raise self._explained(error, args, kwargs, built)
         finally: stack.pop()
-        if not stack and calls.undo: calls.undo.clear()
+        if not stack and calls.undo:
+            calls.undo.clear()
+            calls.paths.clear()
         return unwrap(result) if native else result
 
     def _build_first(self, args: tuple, kwargs: dict) -> None:

@@ -85,8 +85,8 @@ class Dataloader:
         with contextlib.closing(self.arrays(epoch, first)) as arrays:
             for batch in arrays: yield map_tree(lambda array: ITensor(to_device(array)), batch)
 
-# %% ../../nbs/data/dataloader.ipynb #f456478f
-_BLOCK = 512  # samples
+# %% ../../nbs/data/dataloader.ipynb #fea68a53
+_BLOCK = 2048  # samples
 
 
 def _in_blocks(dataset: Dataset, order: list, epoch: int) -> Iterator[tuple]:

@@ -155,7 +155,7 @@ def _digest(tokens: Sequence) -> str:
     if wrong is not None: raise TypeError(f"A cache needs sample tokens that are strings, numbers or tuples of them, not {wrong.__name__}.")
     return hashlib.sha256(repr([_plain(token) for token in tokens]).encode()).hexdigest()
 
-# %% ../../nbs/data/dataset.ipynb #f0061631
+# %% ../../nbs/data/dataset.ipynb #796b2f26
 class _Rows:
     "Sample arrays whose rows are those of the tokens."
     def __init__(self, cache: Optional[SampleArrays], # None: these samples can't be kept
@@ -165,7 +165,7 @@ class _Rows:
 
     def belong(self, rows: np.ndarray, tokens: list) -> bool:
         "Whether these rows are those of these tokens."
-        return [self.tokens[row] for row in rows.tolist()] == tokens
+        return list(map(self.tokens.__getitem__, rows.tolist())) == tokens
 
     def read(self, rows: np.ndarray, tokens: list, kinds: Sequence[type]) -> tuple:
         "A batch; samples that are not there yet are prepared first."
@@ -189,7 +189,7 @@ def _arrays_in_memory(rows: int, sample: tuple, most: int # bytes
     if any(array.dtype.kind not in "biuf" for array in arrays) or rows * sum(array.nbytes for array in arrays) > most: return None
     return SampleArrays.in_memory(rows, sample)
 
-# %% ../../nbs/data/dataset.ipynb #7e71aef8
+# %% ../../nbs/data/dataset.ipynb #36cf5a89
 class Dataset(_TokenList):
     "A sequence of (input, output): a subclass sets `all_sample_tokens` and gives `get_<field>(self, sample_token)` for each field."
     epoch: int = 0  # augmentation is a function of (seed, epoch, index); loaders set it
@@ -305,8 +305,7 @@ class Dataset(_TokenList):
 
     def _gathered(self, indices: list[int]) -> Optional[tuple]:
         "A batch by one array index a field, where a cache allows it."
-        rows, kept = self._rows(indices), self._kept
-        tokens = [kept[index] for index in indices]
+        rows, tokens = self._rows(indices), list(map(self._kept.__getitem__, indices))
         store = self._cache_of(rows, tokens)
         if store is None: return None
         try: return store.read(rows, tokens, self._kinds)

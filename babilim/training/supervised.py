@@ -161,7 +161,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #63883bb8
+# %% ../../nbs/training/supervised.ipynb #80f7db25
 def _joined(parts: list) -> Any:
     "A list of trees of arrays as one tree, joined along the first axis."
     if isinstance(parts[0], dict): return {k: _joined([p[k] for p in parts]) for k in parts[0]}
@@ -297,7 +297,8 @@ class SupervisedTrainer(RunState):
         def groups() -> Iterator[Group]:
             with closing(getattr(loader, "arrays", loader.batches)(self.epoch, first)) as batches:
                 for batches_of_group in grouped(batches, pace, first): yield Group(batches_of_group)
-        return groups() if pace.most == 1 else ahead(groups())  # a long call leaves time to prepare the next group
+        prepared = getattr(getattr(loader, "dataset", None), "is_prepared", False)
+        return groups() if pace.most == 1 or prepared else ahead(groups())  # a long call leaves time to prepare the next group
 
     def _learning_rates(self, count: int) -> list[float]:
         "Those of the next `count` steps."
