@@ -195,8 +195,13 @@ def save(path, results):
     with open(path, "w", encoding="utf-8") as file: json.dump(results, file, indent=1)
 
 
+def read(path):
+    with open(path, encoding="utf-8") as file: return json.load(file)
+
+
 def bench(args):
-    results = {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions(), "rounds": args.rounds, "quick": args.quick, "tasks": {}, "extras": {}}
+    results = {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions(), "quick": args.quick, "tasks": {}, "extras": {}}
+    if args.add and os.path.exists(args.out): results.update({key: read(args.out)[key] for key in ("tasks", "extras")})
     for task in args.tasks:
         results["tasks"][task] = measure(task, args.contenders, args.rounds, args.quick)
         save(args.out, results)
@@ -204,6 +209,7 @@ def bench(args):
     if args.extras:
         results["extras"] = extras.measure_all()
         show_extras(results["extras"])
+        save(args.out, results)
     results["targets"] = ratio_targets(results["tasks"]) + best_targets(results["tasks"]) + extra_targets(results["extras"])
     show_targets(results["targets"])
     save(args.out, results)
@@ -217,6 +223,7 @@ def main():
     parser.add_argument("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME", help=", ".join(CONTENDERS))
     parser.add_argument("--quick", action="store_true", help="one round of fewer steps and no extras: whether everything runs, not how fast")
     parser.add_argument("--extras", action=argparse.BooleanOptionalAction, help="start, data and growth; by default in a full run")
+    parser.add_argument("--add", action="store_true", help="keep what the file holds of other tasks")
     parser.add_argument("--out", help="default: results.json beside this file; results-part.json if something is left out")
     args = parser.parse_args()
     full = not args.quick and set(args.tasks) == set(TASKS) and set(args.contenders) == set(CONTENDERS)

@@ -125,7 +125,7 @@ def ahead(iterator: Iterator) -> Iterator[Any]: # a generator
         stop.set()
         thread.join()
 
-# %% ../../nbs/training/steps.ipynb #2fd40fdf
+# %% ../../nbs/training/steps.ipynb #991ef248
 def _rebuilt(structure: Any, natives: Iterator) -> Any:
     "A tree of this structure around tensors."
     if structure is None: return ITensor(next(natives))
@@ -143,6 +143,12 @@ class Steps:
                  pace: Optional[Pace] = None):   # how large its groups are
         self.step, self.rate, self.compile, self.pace = step, rate, compile, pace
         self._compiled: dict[Any, Callable] = {}
+        self._settings: Any = None
+
+    def compile_for(self, settings: Any) -> None:
+        "Forget what was compiled for other settings."
+        if settings != self._settings: self._compiled.clear()
+        self._settings = settings
 
     def __call__(self, group: Group, rates: Sequence[float] # one a step
                 ) -> Mapping[str, ITensor]:

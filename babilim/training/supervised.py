@@ -161,7 +161,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #80f7db25
+# %% ../../nbs/training/supervised.ipynb #548b1828
 def _joined(parts: list) -> Any:
     "A list of trees of arrays as one tree, joined along the first axis."
     if isinstance(parts[0], dict): return {k: _joined([p[k] for p in parts]) for k in parts[0]}
@@ -176,7 +176,7 @@ class SupervisedTrainer(RunState):
                  loss: Loss,
                  optimizer: Optimizer,
                  callbacks: Optional[Sequence[BaseCallback]] = None, # None: LogCallback, CheckpointCallback and TensorboardCallback
-                 compile: bool = True,     # whether the backend may compile the step; False helps debugging
+                 compile: bool = True,     # whether the backend compiles the step; False runs its Python code each time
                  log_interval: int = 50,   # steps between two looks at loss and metrics
                 ):
         self.model, self.loss, self.optimizer = model, loss, optimizer
@@ -241,6 +241,7 @@ class SupervisedTrainer(RunState):
 
     def _train_epoch(self, train: Any, steps: Steps) -> dict[str, float]:
         self.model.train()
+        steps.compile_for(self._settings())
         with closing(self._groups(train, self.step, steps.pace)) as groups:
             for group in groups:
                 rates = self._learning_rates(len(group))
@@ -260,6 +261,7 @@ class SupervisedTrainer(RunState):
         means, step, self.eval_steps = RunningMeans(), 0, len(loader)
         if notify: self._each("on_eval_start")
         with self.model.evaluating(), closing(self._groups(loader, 0, steps.pace)) as groups:
+            steps.compile_for(self._settings())
             for group in groups:
                 self._run(steps, group, [0.0] * len(group), means, loader, step)
                 step += len(group)
@@ -307,6 +309,11 @@ class SupervisedTrainer(RunState):
             found = [learning_rate(first + i) for i in range(count)]
             rates = [rate if value is None else value for rate, value in zip(rates, found)]
         return rates
+
+    def _settings(self) -> list:
+        "The plain values that the Python code of model and loss can depend on."
+        modules = [*self.model.modules(), *self.loss.modules()]
+        return [(name, value) for module in modules for name, value in vars(module).items() if type(value) in (bool, int, float, str)]
 
     def _compiled(self, step: Callable, rate: Any = None) -> Steps:
         "The step, compiled by the backend; it returns what was logged and the loss."
