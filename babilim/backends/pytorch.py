@@ -22,11 +22,10 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
            'random_state', 'set_random_state', 'seed_native']
 
-# %% ../../nbs/backends/pytorch.ipynb #ea8724b7
+# %% ../../nbs/backends/pytorch.ipynb #4840c173
 import builtins
 import contextlib
 import functools
-import itertools
 import warnings
 from typing import Any, Callable, Optional, Sequence
 
@@ -576,27 +575,26 @@ def sparse_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     except IndexError: raise _range_error(numpy(labels), classes) from None
     return (loss if wrong is None else loss.masked_fill(wrong, float("nan"))).reshape(labels.shape)
 
-# %% ../../nbs/backends/pytorch.ipynb #bb805fde
+# %% ../../nbs/backends/pytorch.ipynb #a0b74b6b
 class Tape:
     "Records operations; `gradient` gives the derivatives for a list of variables."
-    _open = _tapes
 
     def __init__(self, variables: Sequence[torch.Tensor]):
         self._scope = torch.enable_grad()
 
     def __enter__(self) -> "Tape":
         self._scope.__enter__()
-        self._open.append(self)
+        _tapes.append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self._open.remove(self)
+        _tapes.remove(self)
         self._scope.__exit__(*error)
 
     def gradient(self, loss: torch.Tensor, variables: Sequence[torch.Tensor]) -> list:
         "d sum(loss) / d variable for each; None where the loss does not depend on it."
         if not loss.requires_grad or not variables: return [None] * len(variables)
-        recorded = builtins.any(tape is not self for tape in self._open)
+        recorded = builtins.any(tape is not self for tape in _tapes)
         return list(torch.autograd.grad(loss.sum() if loss.ndim else loss, variables, allow_unused=True, create_graph=recorded))
 
 

@@ -189,7 +189,7 @@ def _arrays_in_memory(rows: int, sample: tuple, most: int # bytes
     if any(array.dtype.kind not in "biuf" for array in arrays) or rows * sum(array.nbytes for array in arrays) > most: return None
     return SampleArrays.in_memory(rows, sample)
 
-# %% ../../nbs/data/dataset.ipynb #36cf5a89
+# %% ../../nbs/data/dataset.ipynb #52f87381
 class Dataset(_TokenList):
     "A sequence of (input, output): a subclass sets `all_sample_tokens` and gives `get_<field>(self, sample_token)` for each field."
     epoch: int = 0  # augmentation is a function of (seed, epoch, index); loaders set it
@@ -357,7 +357,10 @@ class Dataset(_TokenList):
     def _arrays_in_memory(self, row: int, token: Any, key: dict) -> Optional[SampleArrays]:
         most = _memory_size() // 4 if self.memory_limit is None else self.memory_limit
         if not most or getattr(self._tokens, "ndim", 1) != 1: return None  # rows of a matrix can't be compared as tokens
-        return _arrays_in_memory(len(self._tokens), self._prepare(token), most)
+        sample = self._prepare(token)
+        arrays = _arrays_in_memory(len(self._tokens), sample, most)
+        if arrays is not None: arrays.write(row, sample, _plain(token))
+        return arrays
 
     # ---- leaving babilim ----
     def to_dataloader(self, **settings: Any) -> Any: # a `babilim.data.Dataloader`
