@@ -14,7 +14,7 @@ ifeq ($(filter $(BACKEND),pytorch tf2),)
 $(error BACKEND can be pytorch or tf2, not '$(BACKEND)')
 endif
 
-.PHONY: help train data test bench lab readme clean
+.PHONY: help train data test bench lab docs docs-check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,7 +24,7 @@ help:
 	@echo "make bench   babilim beside hand-written loops, Keras, Lightning and fastai (1 to 2 hours; ARGS='--quick' tries it out)"
 	@echo "make data    fetch Fashion-MNIST for BACKEND (31 MB)"
 	@echo "make lab     open the notebooks in JupyterLab"
-	@echo "make readme  README.md from nbs/index.ipynb"
+	@echo "make docs    the site in docs/, and README.md, from the notebooks; 'make docs-check' fails where they are stale"
 	@echo "make clean   remove what was built; 'make clean ALL=1' also .venv, data and .logs"
 
 $(BIN)/python:
@@ -45,7 +45,7 @@ $(BIN)/python:
 
 .venv/.installed-dev: setup.py settings.ini | $(BIN)/python
 	@echo "Installing babilim with both backends and the tools for tests (this takes a few minutes the first time) ..."
-	@$(PIP) install --quiet --disable-pip-version-check -e ".[pytorch,tf,dev]"
+	@$(PIP) install --quiet --disable-pip-version-check -e ".[pytorch,tf,dev,docs]"
 	@touch .venv/.installed-pytorch .venv/.installed-tf2 $@
 
 data: .venv/.installed-$(BACKEND)
@@ -56,6 +56,7 @@ train: .venv/.installed-$(BACKEND) $(if $(findstring --sample,$(ARGS)),,data)
 
 test: .venv/.installed-dev  # two notebooks at a time, each with one thread
 	@$(BIN)/python tools/check_fresh.py
+	@$(MAKE) --no-print-directory docs-check
 	@echo "Testing the notebooks on PyTorch ..."
 	@OMP_NUM_THREADS=1 BABILIM_BACKEND=pytorch TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
 	@echo "Testing the notebooks on TensorFlow ..."
@@ -78,8 +79,15 @@ lab: .venv/.installed-dev data
 	@test -x $(BIN)/jupyter-lab || $(PIP) install --quiet --disable-pip-version-check jupyterlab ipywidgets
 	@BABILIM_BACKEND=$(BACKEND) $(BIN)/jupyter-lab nbs
 
-readme: .venv/.installed-dev
+docs: .venv/.installed-dev
 	@$(BIN)/python tools/build_readme.py
+	@$(BIN)/python tools/build_docs.py
+	@echo "The site is written: open docs/index.html"
+
+docs-check: .venv/.installed-dev
+	@$(BIN)/python tools/build_readme.py --check
+	@$(BIN)/python tools/build_docs.py --check
+	@$(BIN)/python tools/check_site.py
 
 clean:
 	rm -rf build dist *.egg-info _proc $(if $(ALL),.venv data .logs .cache)

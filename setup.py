@@ -21,6 +21,9 @@ setup(
     package_data={"babilim": ["py.typed"], "babilim.fashion_mnist": ["sample.npz", "sample.LICENSE"]},
     python_requires=">=" + c["min_python"],
     install_requires=c["requirements"].split(),
-    extras_require={extra: c[f"{extra}_requirements"].split() for extra in ("pytorch", "tf", "dev")},
+    extras_require={
+        **{extra: c[f"{extra}_requirements"].split() for extra in ("pytorch", "tf", "dev")},
+        "docs": [f"{package}; python_version >= '3.11'" for package in c["docs_requirements"].split()],  # as Sphinx 9
+    },
     entry_points={"nbdev": [f"{c['lib_path']}={c['lib_path']}._modidx:d"]},
 )

@@ -1,0 +1,202 @@
+"""Render the notebooks, with the outputs that are stored in them, into docs/.
+
+python tools/build_docs.py           writes docs/
+python tools/build_docs.py --check   fails where docs/ is not what the notebooks give
+"""
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import defaultdict
+from fnmatch import fnmatch
+from pathlib import Path
+
+from build_readme import map_links, page_of
+from execnb.nbio import mk_cell, read_nb, write_nb
+from nbdev.config import get_config
+from nbdev.doclinks import nbglob
+from nbdev.processors import FilterDefaults, _default_exp, filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
+
+CONFIG = get_config()
+ROOT, NBS, DOCS = CONFIG.config_path, CONFIG.nbs_path, CONFIG.doc_path
+BUILD = ROOT / "_proc"
+PAGES, HTML = BUILD / "pages", BUILD / "html"
+COLAB = f"https://colab.research.google.com/github/{CONFIG.user}/{CONFIG.repo}/blob/{CONFIG.branch}/{DOCS.name}"
+SIDEBAR = {  # a folder stands for its notebooks, below its overview; what is named nowhere comes last
+    "Tutorial": ["[0-9]*.ipynb", "fashion_mnist/command_line.ipynb"],
+    "Guides": ["guides/*.ipynb"],
+    "Reference": ["core", "backends", "data", "model", "training"],
+    "Results": ["benchmark.ipynb", "fashion_mnist/parity.ipynb"],
+    "More": ["*.ipynb"],
+}
+ON_COLAB = f"""# Colab comes without babilim
+import sys
+if "google.colab" in sys.modules:
+    %pip install -q "babilim @ git+{CONFIG.git_url}"
+"""
+
+
+class Filters(FilterDefaults):
+    "nbdev's processing of a page, except that the library's code stays: it is the text of the lesson."
+    def base_procs(self): return [strip_ansi, hide_line, filter_stream_, rm_header_dash, hide_]
+
+
+# ---- From a notebook to a page ----
+
+def docname(notebook: Path) -> str:
+    "The name of a notebook's page."
+    return page_of(str(notebook.with_suffix("")))
+
+
+def callouts(source: str) -> str:
+    "Quarto's `::: {.callout-note}`, with a heading in it, as an admonition with a title."
+    return re.sub(r"^::: *\{\.callout-(\w+)\}\n(?:#+ (.*)\n)?", lambda m: f":::{{admonition}} {m[2] or m[1].title()}\n:class: {m[1]}\n\n", source, flags=re.M)
+
+
+def with_options(cell, heading: str):
+    "The cell with its `#| name: value` lines as settings of myst-nb; the heading describes images that have no `fig-alt`."
+    options = {name: value.strip("'\"") for name, value in re.findall(r"^#\| *([\w-]+): *(.*?) *$", cell.source, re.M)}
+    cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip("\n")
+    cell.metadata["tags"] = [f"remove-{part}" for part, name in (("input", "echo"), ("output", "output")) if options.get(name) == "false"]
+    cell.metadata["mystnb"] = {"image": {"alt": options.get("fig-alt", heading)}, **({"figure": {"caption": options["fig-cap"]}} if "fig-cap" in options else {})}
+    return cell
+
+
+def public_names(source: str) -> list[str]:
+    "What a cell defines for others."
+    names = []
+    for node in ast.parse(source).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)): names.append(node.name)
+        if isinstance(node, ast.Assign): names += [target.id for target in node.targets if isinstance(target, ast.Name)]
+    return [name for name in names if not name.startswith("_")]
+
+
+def page_cells(notebook: Path) -> list:
+    "The cells of a page: those of the notebook as nbdev filters them, and the reference of what they export."
+    nb = read_nb(NBS / notebook)
+    exports = [cell for cell in nb.cells if re.search(r"^#\| *export", cell.source, re.M)]
+    Filters()(nb)
+    cells, heading, names = [], "", []
+    for cell in nb.cells:
+        if cell.cell_type == "markdown":
+            heading = (re.findall(r"^#+ +(.+)$", cell.source, re.M) or [heading])[-1]
+            cells.append(mk_cell(callouts(map_links(cell.source, lambda target: page_of(target) + ".ipynb")), "markdown"))
+        elif cell.source.strip() and not re.search(r"^_all_ *=", cell.source, re.M):  # a package's list of names is no lesson
+            new = [name for name in public_names(cell.source) if name not in names] if any(cell is export for export in exports) else []
+            if new: cells.append(mk_cell("".join(f'<a id="source-{name}"></a>' for name in new), "markdown"))
+            names += new
+            cells.append(with_options(cell, heading))
+    if any(cell.cell_type == "code" for cell in cells): cells.insert(1, mk_cell(run_links(notebook), "markdown"))
+    if names:
+        module = f"{CONFIG.lib_path.name}.{_default_exp(read_nb(NBS / notebook))}".removesuffix(".__init__")
+        cells.append(mk_cell(reference(module, names, f"{docname(notebook)}.reference"), "markdown"))
+    return cells
+
+
+def reference(module: str, names: list[str], file: str) -> str:
+    "The part of a page that says how what it exports is used."
+    # in a file of its own, as the parser takes a line of a notebook to be one of ten thousand a cell, and reads them all
+    (PAGES / file).parent.mkdir(parents=True, exist_ok=True)
+    (PAGES / file).write_text(f"## Reference\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members: {', '.join(names)}\n```\n")
+    return f"```{{include}} /{file}\n```"
+
+
+# ---- Run this notebook ----
+
+def run_links(notebook: Path) -> str:
+    "Where the notebook of a page is found to be run."
+    return (f'<p class="run">Run this notebook: <a href="{"../" * (len(notebook.parts) - 1)}run/{notebook}" download>Jupyter</a>'
+            f' <a href="{COLAB}/run/{notebook}">Colab</a></p>')
+
+
+def write_runnable(notebook: Path) -> None:
+    "The notebook to be run elsewhere: without outputs, and without what only works in the repository."
+    nb = read_nb(NBS / notebook)
+    nb.cells = [mk_cell(ON_COLAB, "code")] + [cell for cell in nb.cells if "nbdev_export()" not in cell.source]
+    for i, cell in enumerate(nb.cells):
+        cell["id"] = f"cell-{i}"
+        if cell.cell_type == "code": cell.outputs, cell.execution_count = [], None
+    write(nb, BUILD / "extra/run" / notebook)
+
+
+# ---- All pages ----
+
+def write(nb, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_nb(nb, path)
+
+
+def toctree(pages: list[str], caption: str = "") -> str:
+    return "\n".join(["", ":::{toctree}", ":hidden:", *([f":caption: {caption}"] if caption else []), "", *pages, ":::", ""])
+
+
+def sidebar(notebooks: list[Path]) -> dict[str, str]:
+    "By page, the toctrees that it holds: the sidebar, and the order of previous and next."
+    trees, left = defaultdict(str), list(notebooks)
+
+    def take(wanted) -> list[str]:
+        found = [n for n in left if wanted(n)]
+        for n in found: left.remove(n)
+        return ["/" + docname(n) for n in found]
+
+    def section(folder: str) -> str:
+        home = f"{folder}/overview"
+        take(lambda n: docname(n) == home)
+        pages = take(lambda n: str(n.parent) == folder)
+        trees[home] += toctree(pages + [section(sub) for sub in sorted({f"{folder}/{n.relative_to(folder).parts[0]}" for n in left if n.is_relative_to(folder)})])
+        return "/" + home
+
+    take(lambda n: docname(n) == "index")
+    for caption, entries in SIDEBAR.items():
+        pages = [page for entry in entries for page in (take(lambda n: fnmatch(str(n), entry)) if "." in entry else [section(entry)])]
+        if caption == "Reference": pages.append("Index <genindex>")
+        if pages: trees["index"] += toctree(pages, caption)
+    return trees
+
+
+def write_pages() -> None:
+    "Lay out what Sphinx reads."
+    notebooks = sorted(path.resolve().relative_to(NBS.resolve()) for path in nbglob(NBS, as_path=True))
+    trees = sidebar(notebooks)
+    for notebook in notebooks:
+        nb, name = read_nb(NBS / notebook), docname(notebook)
+        nb.cells = page_cells(notebook)
+        if name in trees: nb.cells.append(mk_cell(trees[name], "markdown"))
+        for i, cell in enumerate(nb.cells): cell["id"] = f"cell-{i}"
+        write(nb, PAGES / f"{name}.ipynb")
+        write_runnable(notebook)
+    for name in trees.keys() - {docname(n) for n in notebooks}:  # a folder without an overview of its own
+        (PAGES / f"{name}.md").write_text(f"# {Path(name).parent.name.title()}\n{trees[name].replace(':hidden:', ':maxdepth: 1')}")
+    shutil.copytree(NBS, PAGES, dirs_exist_ok=True, ignore=lambda folder, names: [n for n in names if n[0] in "._" or n.endswith(".ipynb")])  # pictures
+
+
+def build() -> None:
+    "The site in HTML; the same bytes from the same notebooks, wherever and whenever."
+    shutil.rmtree(BUILD, ignore_errors=True)
+    write_pages()
+    environment = dict(os.environ, SOURCE_DATE_EPOCH="0", PYTHONHASHSEED="0", TZ="UTC", LC_ALL="C.UTF-8", TF_CPP_MIN_LOG_LEVEL="3")
+    subprocess.run([sys.executable, "-m", "sphinx", "--quiet", "--fail-on-warning", "--keep-going", "-E", "-c", ROOT / "tools/docs",
+                    "-d", BUILD / "doctrees", PAGES, HTML], cwd=ROOT, env=environment, check=True)
+    (HTML / ".buildinfo").unlink()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def main() -> None:
+    if sys.version_info < (3, 11): return print(f"{DOCS.name}/ is NOT BUILT OR CHECKED: Sphinx 9 needs Python 3.11 or newer.")
+    try: build()
+    except subprocess.CalledProcessError as error: sys.exit(f"Sphinx could not build the site (exit code {error.returncode}); its messages above name the page.")
+    if "--check" in sys.argv[1:]:
+        new, old = files(HTML), files(DOCS)
+        stale = sorted(name for name in {*new, *old} if new.get(name) != old.get(name))
+        if stale: sys.exit(f"{len(stale)} files in {DOCS.name}/ are not what the notebooks give: {', '.join(stale)}.\nRun `make docs` and commit the difference.")
+        return print(f"{DOCS.name}/ is fresh.")
+    shutil.rmtree(DOCS, ignore_errors=True)
+    shutil.copytree(HTML, DOCS)
+
+
+if __name__ == "__main__": main()
