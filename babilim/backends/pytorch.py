@@ -15,12 +15,12 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'argmax',
            'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat',
            'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus',
-           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm',
-           'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'sparse_cross_entropy',
-           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
-           'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
-           'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
-           'random_state', 'set_random_state', 'seed_native']
+           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d',
+           'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention',
+           'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd',
+           'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable',
+           'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset',
+           'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #4840c173
 import builtins
@@ -424,7 +424,7 @@ def gather_last(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     "For each row of `x` (..., n) the entry that `index` (...) names."
     return torch.gather(x, -1, index.long().unsqueeze(-1)).squeeze(-1)
 
-# %% ../../nbs/backends/pytorch.ipynb #74dfdd9a
+# %% ../../nbs/backends/pytorch.ipynb #b51da77b
 def _floating(op: Callable) -> Callable:
     @functools.wraps(op)
     def apply(x, *args): return op(_float(x), *args)
@@ -479,6 +479,12 @@ def log_softmax(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
 def dense(x: torch.Tensor, weight: torch.Tensor, bias: Optional[torch.Tensor]) -> torch.Tensor:
     "`x @ weight + bias` over the last axis; `weight` in this engine's layout, (out, in)."
     return F.linear(x, weight, bias)
+
+
+def dense_each(x: torch.Tensor, weights: Sequence[torch.Tensor], biases: Optional[Sequence[torch.Tensor]]) -> list:
+    "`dense` of `x` with each weight and bias, as one product."
+    y = F.linear(x, torch.cat(tuple(weights)), None if biases is None else torch.cat(tuple(biases)))
+    return list(y.split([len(w) for w in weights], -1))
 
 # %% ../../nbs/backends/pytorch.ipynb #c172130a
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:

@@ -15,12 +15,12 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'argmax',
            'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat',
            'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus',
-           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'conv2d', 'max_pool2d', 'batch_norm',
-           'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'sparse_cross_entropy',
-           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
-           'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
-           'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
-           'random_state', 'set_random_state', 'seed_native']
+           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d',
+           'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention',
+           'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd',
+           'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable',
+           'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset',
+           'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -94,7 +94,7 @@ def synchronize() -> None:
     "Wait until the device has done all it was given."
     tf.test.experimental.sync_devices()
 
-# %% ../../nbs/backends/tf.ipynb #e9fc832e
+# %% ../../nbs/backends/tf.ipynb #a4ca854c
 def dtype_name(x: tf.Tensor) -> str:
     "`float32`, `int64`, ... as NumPy calls them."
     return x.dtype.name
@@ -134,6 +134,7 @@ def numpy(x: tf.Tensor) -> np.ndarray:
 
 def fetch(xs: Sequence[tf.Tensor]) -> np.ndarray:
     "Many scalars and vectors, one after the other, in one copy to the host, as float64."
+    if _device == "cpu": return np.concatenate([numpy(x).reshape(-1).astype(np.float64) for x in xs])  # nothing to wait for, and faster than four operations
     return tf.concat([tf.reshape(tf.cast(x, tf.float64), (-1,)) for x in xs], 0).numpy()
 
 # %% ../../nbs/backends/tf.ipynb #773967c4
@@ -533,7 +534,7 @@ def gather_last(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     "For each row of `x` (..., n) the entry that `index` (...) names."
     return tf.gather(x, tf.cast(index, tf.int64), axis=-1, batch_dims=x.shape.rank - 1)
 
-# %% ../../nbs/backends/tf.ipynb #947a1b46
+# %% ../../nbs/backends/tf.ipynb #3dcd384e
 relu, sigmoid = tf.nn.relu, _unary(tf.sigmoid)
 
 
@@ -586,11 +587,28 @@ def dense(x: tf.Tensor, weight: tf.Tensor, bias: Optional[tf.Tensor]) -> tf.Tens
     if bias is not None: y = tf.nn.bias_add(y, bias)
     return y if x.shape.rank == 2 else tf.reshape(y, tf.concat([tf.shape(x)[:-1], weight.shape[1:]], 0))
 
-# %% ../../nbs/backends/tf.ipynb #b4834d51
-def _paddings(padding: Any) -> Any:
-    "TensorFlow's own padding argument; its SAME is babilim's `same`."
-    if isinstance(padding, str): return padding.upper()
-    return [[0, 0], *([p, p] for p in padding), [0, 0]]
+
+def dense_each(x: tf.Tensor, weights: Sequence[tf.Tensor], biases: Optional[Sequence[tf.Tensor]]) -> list:
+    "`dense` of `x` with each weight and bias, as one product."
+    y = dense(x, tf.concat(weights, 1), None if biases is None else tf.concat(biases, 0))
+    return tf.split(y, [w.shape[1] for w in weights], -1)
+
+# %% ../../nbs/backends/tf.ipynb #00a9fec6
+def _same(size: Optional[int], kernel: int, stride: int) -> Optional[tuple[int, int]]:
+    "The zeros that TensorFlow's SAME adds before and after; None where they depend on a size that is not known."
+    if stride == 1: return (kernel - 1) // 2, kernel // 2
+    if size is None: return None
+    total = builtins.max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def _pad_for(x: tf.Tensor, padding: Any, kernel: Sequence[int], strides: Sequence[int]) -> tuple:
+    "`x`, padded where TensorFlow's own padding can't or is slow, and that padding."
+    if isinstance(padding, str): return x, padding.upper()
+    pads = [(p, p) for p in padding]
+    if pads == [_same(*a) for a in zip(x.shape[1:3], kernel, strides)]: return x, "SAME"
+    edges = [(0, 0), *pads, (0, 0)]
+    return (tf.pad(x, edges), "VALID") if _device == "cpu" else (x, edges)
 
 
 def _not_empty(y: tf.Tensor, x: tf.Tensor, window: Sequence[int]) -> tf.Tensor:
@@ -609,13 +627,14 @@ def _dilated(kernel: tf.Tensor, dilation: tuple) -> tf.Tensor:
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple) -> tf.Tensor:
     "Cross-correlation; `padding` is `same`, `valid` or a pair of integers."
     if tuple(dilation) != (1, 1): kernel = _dilated(tf.convert_to_tensor(kernel), dilation)
-    y = _not_empty(tf.nn.conv2d(x, kernel, strides, _paddings(padding)), x, kernel.shape[:2])
+    padded, padding = _pad_for(x, padding, kernel.shape[:2], strides)
+    y = _not_empty(tf.nn.conv2d(padded, kernel, strides, padding), x, kernel.shape[:2])
     return y if bias is None else tf.nn.bias_add(y, bias)
 
 
 def max_pool2d(x: tf.Tensor, size: tuple, strides: tuple, padding: str) -> tf.Tensor:
     "The greatest value in each window; padding never wins."
-    return _not_empty(tf.nn.max_pool2d(x, size, strides, _paddings(padding)), x, size)
+    return _not_empty(tf.nn.max_pool2d(x, size, strides, padding.upper()), x, size)
 
 # %% ../../nbs/backends/tf.ipynb #689291ce
 def _fused_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor,
@@ -790,7 +809,7 @@ def sgd(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], buffer
         if momentum and scale is not None: g = _number(scale, v.dtype) * g
         _update(v, g, buffers[i] if momentum else None, rates[v.dtype], momentum, nesterov)
 
-# %% ../../nbs/backends/tf.ipynb #9cd67250
+# %% ../../nbs/backends/tf.ipynb #9a01c9f0
 STEPS_PER_CALL = 64  # calling a graph costs as much as many a step
 
 
@@ -829,7 +848,9 @@ def compile_steps(step: Callable, rate: Optional[Scalar] = None) -> Callable:
         key = tuple((x.dtype, *x.shape[1:]) for x in batches)  # the number of steps may vary
         with tf.device(_device):
             if key not in graphs: graphs[key] = many.get_concrete_function([tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in batches], tf.TensorSpec((None,), tf.float64))
-            return graphs[key](batches, tf.constant(rates, tf.float64))
+            values = graphs[key](batches, tf.constant(rates, tf.float64))
+        if rate is not None: rate.value = rates[-1]  # as the graph left it
+        return values
     return run
 
 # %% ../../nbs/backends/tf.ipynb #7cc5e2e0

@@ -51,18 +51,19 @@ def _explain(error: Exception, name: str, args: Sequence[Any], kwargs: dict) -> 
     given = ", ".join([*map(_describe, args), *(f"{k}={v!r}" for k, v in kwargs.items())])
     return kind(f"{name}({given}): {engine().error_message(error)}")
 
-# %% ../../nbs/core/tensor.ipynb #ba3f16ca
+# %% ../../nbs/core/tensor.ipynb #405f80db
 def apply(name: str,     # a function of the engine
           *args: Any,    # tensors, lists of tensors, numbers
           **kwargs: Any
-         ) -> ITensor:
+         ) -> Any:       # an ITensor, or a list of them
     "Run the engine's function `name`; an error names the operation, dtypes and shapes."
     backend = engine()
     natives = [_argument(a, backend) for a in args]
-    try: return ITensor(getattr(backend, name)(*natives, **kwargs))
+    try: result = getattr(backend, name)(*natives, **kwargs)
     except backend.MISTAKES as error:
         if type(error) not in backend.MISTAKES: raise
         raise _explain(error, name, natives, kwargs) from error
+    return [ITensor(part) for part in result] if type(result) is list else ITensor(result)
 
 # %% ../../nbs/core/tensor.ipynb #d4054421
 _DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")

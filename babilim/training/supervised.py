@@ -161,7 +161,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #548b1828
+# %% ../../nbs/training/supervised.ipynb #aebdc01e
 def _joined(parts: list) -> Any:
     "A list of trees of arrays as one tree, joined along the first axis."
     if isinstance(parts[0], dict): return {k: _joined([p[k] for p in parts]) for k in parts[0]}
@@ -245,10 +245,12 @@ class SupervisedTrainer(RunState):
         with closing(self._groups(train, self.step, steps.pace)) as groups:
             for group in groups:
                 rates = self._learning_rates(len(group))
-                self.optimizer.lr = rates[0]
-                self._each("on_step_start")
-                self._run(steps, group, [self.optimizer.lr, *rates[1:]], self._means, train, self.step)
-                if len(group) > 1: self.optimizer.lr = rates[-1]
+                if len(group) == 1:
+                    self.optimizer.lr = rates[0]
+                    self._each("on_step_start")
+                    rates = [self.optimizer.lr]
+                self._run(steps, group, rates, self._means, train, self.step)
+                self.optimizer.lr = rates[-1]
                 self.step += len(group)
                 self._each("on_step_end")
                 self._each("on_steps_end", len(group))
@@ -299,8 +301,7 @@ class SupervisedTrainer(RunState):
         def groups() -> Iterator[Group]:
             with closing(getattr(loader, "arrays", loader.batches)(self.epoch, first)) as batches:
                 for batches_of_group in grouped(batches, pace, first): yield Group(batches_of_group)
-        prepared = getattr(getattr(loader, "dataset", None), "is_prepared", False)
-        return groups() if pace.most == 1 or prepared else ahead(groups())  # a long call leaves time to prepare the next group
+        return groups() if pace.most == 1 else ahead(groups())  # a long call leaves time to prepare the next group
 
     def _learning_rates(self, count: int) -> list[float]:
         "Those of the next `count` steps."

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['MultiHeadAttention']
 
-# %% ../../../nbs/model/layers/attention.ipynb #c1012909
+# %% ../../../nbs/model/layers/attention.ipynb #805a4490
 import math
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 from ...core.annotations import RunOnlyOnce
 from ...core.backend import get_float_type
@@ -16,7 +16,7 @@ from ...core.random import constant, uniform
 from ...core.tensor import ITensor, apply
 from .checks import check_features, count
 
-# %% ../../../nbs/model/layers/attention.ipynb #597c5b9f
+# %% ../../../nbs/model/layers/attention.ipynb #b577d608
 class MultiHeadAttention(Module):
     "Means of values, weighed by how well their keys fit a query, for several heads side by side (Vaswani et al., 2017)."
     def __init__(self, heads: int,
@@ -45,6 +45,12 @@ class MultiHeadAttention(Module):
     def _linear(self, name: str, x: ITensor) -> ITensor:
         return apply("dense", x, getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias") if self.use_bias else None)
 
+    def _linear_each(self, names: Sequence[str], inputs: Sequence[ITensor]) -> list[ITensor]:
+        "Those of one input as one product."
+        if any(x is not inputs[0] for x in inputs): return [self._linear(name, x) for name, x in zip(names, inputs)]
+        weights = [getattr(self, f"{name}_weight") for name in names]
+        return apply("dense_each", inputs[0], weights, [getattr(self, f"{name}_bias") for name in names] if self.use_bias else None)
+
     def _split(self, x: ITensor) -> ITensor:
         "(batch, length, inner) to (batch, heads, length, features of a head)."
         return x.reshape(*_known(x.shape[:2]), self.heads, self.inner // self.heads).transpose(0, 2, 1, 3)
@@ -60,7 +66,7 @@ class MultiHeadAttention(Module):
         for x, features in zip(inputs, self.in_features): check_features(self, x, (3,), self.query_weight.dtype, features)
         _check_sizes(*inputs, causal)
         if mask is not None: _check_mask(mask, (query.shape[0], self.heads, query.shape[1], inputs[1].shape[1]))
-        q, k, v = (self._split(self._linear(name, x)) for name, x in zip(("query", "key", "value"), inputs))
+        q, k, v = map(self._split, self._linear_each(("query", "key", "value"), inputs))
         answers = apply("scaled_dot_product_attention", q, k, v, mask, bool(causal)).transpose(0, 2, 1, 3)
         return self._linear("out", answers.reshape(*_known(query.shape[:2]), self.inner))
 
