@@ -593,7 +593,7 @@ def dense_each(x: tf.Tensor, weights: Sequence[tf.Tensor], biases: Optional[Sequ
     y = dense(x, tf.concat(weights, 1), None if biases is None else tf.concat(biases, 0))
     return tf.split(y, [w.shape[1] for w in weights], -1)
 
-# %% ../../nbs/backends/tf.ipynb #00a9fec6
+# %% ../../nbs/backends/tf.ipynb #ad2bbc2d
 def _same(size: Optional[int], kernel: int, stride: int) -> Optional[tuple[int, int]]:
     "The zeros that TensorFlow's SAME adds before and after; None where they depend on a size that is not known."
     if stride == 1: return (kernel - 1) // 2, kernel // 2
@@ -611,10 +611,11 @@ def _pad_for(x: tf.Tensor, padding: Any, kernel: Sequence[int], strides: Sequenc
     return (tf.pad(x, edges), "VALID") if _device == "cpu" else (x, edges)
 
 
-def _not_empty(y: tf.Tensor, x: tf.Tensor, window: Sequence[int]) -> tf.Tensor:
-    if 0 in y.shape[1:3] and 0 not in x.shape[1:3]:
+def _check_window(x: tf.Tensor, window: Sequence[int], padding: Any) -> None:
+    "Raise where no window fits into the image; TensorFlow's kernels don't agree on what that gives."
+    pads = padding if not isinstance(padding, str) else window if padding == "same" else (0, 0)
+    if builtins.any(n and n + 2 * p < w for n, p, w in zip(x.shape[1:3], pads, window)):
         raise ValueError(f"A window of {window[0]} x {window[1]} does not fit into an image of {x.shape[1]} x {x.shape[2]}.")
-    return y
 
 
 def _dilated(kernel: tf.Tensor, dilation: tuple) -> tf.Tensor:
@@ -627,14 +628,16 @@ def _dilated(kernel: tf.Tensor, dilation: tuple) -> tf.Tensor:
 def conv2d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple) -> tf.Tensor:
     "Cross-correlation; `padding` is `same`, `valid` or a pair of integers."
     if tuple(dilation) != (1, 1): kernel = _dilated(tf.convert_to_tensor(kernel), dilation)
-    padded, padding = _pad_for(x, padding, kernel.shape[:2], strides)
-    y = _not_empty(tf.nn.conv2d(padded, kernel, strides, padding), x, kernel.shape[:2])
+    _check_window(x, kernel.shape[:2], padding)
+    x, padding = _pad_for(x, padding, kernel.shape[:2], strides)
+    y = tf.nn.conv2d(x, kernel, strides, padding)
     return y if bias is None else tf.nn.bias_add(y, bias)
 
 
 def max_pool2d(x: tf.Tensor, size: tuple, strides: tuple, padding: str) -> tf.Tensor:
     "The greatest value in each window; padding never wins."
-    return _not_empty(tf.nn.max_pool2d(x, size, strides, padding.upper()), x, size)
+    _check_window(x, size, padding)
+    return tf.nn.max_pool2d(x, size, strides, padding.upper())
 
 # %% ../../nbs/backends/tf.ipynb #689291ce
 def _fused_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor,

@@ -56,23 +56,22 @@ def resolve_backend(backend: str = AUTO_BACKEND, # `pytorch`, `tf2` or `auto`
         raise ImportError(f"The backend {backend!r}{source} needs {_FRAMEWORKS[backend]}, which is not installed. Run {_install_command(backend)}.")
     return backend
 
-# %% ../../nbs/core/backend.ipynb #ecede90a
+# %% ../../nbs/core/backend.ipynb #16f719f1
 _TRITON = "triton._C.libtriton"
 
 
-def _load_triton_first(backend: str) -> None:
+def _keep_triton_apart(backend: str) -> None:
+    "Triton's library comes into the process before TensorFlow's, or not at all."
     if _TRITON in sys.modules or not all(map(_is_installed, ("triton", "torch", "tensorflow"))): return
-    if "tensorflow" not in sys.modules: importlib.import_module(_TRITON)
-    elif backend == PYTORCH_BACKEND:
-        raise ImportError("TensorFlow was imported before babilim could load PyTorch's Triton, and loading it now would crash the process "
-                          "(their LLVM libraries clash). Restart, and call babilim.set_backend(...) before `import tensorflow`; or use the backend 'tf2'.")
+    if "tensorflow" in sys.modules or backend == TF_BACKEND and "torch" not in sys.modules: sys.modules["triton"] = None  # makes an import of it fail
+    else: importlib.import_module(_TRITON)
 
-# %% ../../nbs/core/backend.ipynb #d27363fb
+# %% ../../nbs/core/backend.ipynb #e4742517
 def load_engine(backend: str, # `pytorch`, `tf2` or `auto`
                ) -> ModuleType:
     "The engine of `backend`, without switching to it."
     backend = resolve_backend(backend)
-    _load_triton_first(backend)
+    _keep_triton_apart(backend)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets with a page of notices
     return importlib.import_module(_ENGINES[backend])
 
