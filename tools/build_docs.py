@@ -64,42 +64,52 @@ def with_options(cell, heading: str):
     return cell
 
 
-def public_names(source: str) -> list[str]:
-    "What a cell defines for others."
-    names = []
+def is_literal(value: ast.expr) -> bool:
+    try: ast.literal_eval(value)
+    except ValueError: return False
+    return True
+
+
+def definitions(source: str) -> dict[str, bool]:
+    "The public names that a cell defines, each with whether it is a constant."
+    found = {}
     for node in ast.parse(source).body:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)): names.append(node.name)
-        if isinstance(node, ast.Assign): names += [target.id for target in node.targets if isinstance(target, ast.Name)]
-    return [name for name in names if not name.startswith("_")]
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)): found[node.name] = False
+        if isinstance(node, ast.Assign):
+            names = [n.id for target in node.targets for n in ast.walk(target) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+            found |= dict.fromkeys(names, is_literal(node.value))
+    return {name: constant for name, constant in found.items() if not name.startswith("_")}
 
 
 def page_cells(notebook: Path) -> list:
     "The cells of a page: those of the notebook as nbdev filters them, and the reference of what they export."
     nb = read_nb(NBS / notebook)
+    module = f"{CONFIG.lib_path.name}.{_default_exp(nb)}".removesuffix(".__init__")
     exports = [cell for cell in nb.cells if re.search(r"^#\| *export", cell.source, re.M)]
     Filters()(nb)
-    cells, heading, names = [], "", []
+    cells, heading, exported = [], "", {}
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             heading = (re.findall(r"^#+ +(.+)$", cell.source, re.M) or [heading])[-1]
             cells.append(mk_cell(callouts(map_links(cell.source, lambda target: page_of(target) + ".ipynb")), "markdown"))
         elif cell.source.strip() and not re.search(r"^_all_ *=", cell.source, re.M):  # a package's list of names is no lesson
-            new = [name for name in public_names(cell.source) if name not in names] if any(cell is export for export in exports) else []
-            if new: cells.append(mk_cell("".join(f'<a id="source-{name}"></a>' for name in new), "markdown"))
-            names += new
+            new = definitions(cell.source) if any(cell is export for export in exports) else {}
+            cells.append(mk_cell("".join(f'<a id="source-{name}"></a>' for name in new if name not in exported), "markdown"))
             cells.append(with_options(cell, heading))
+            exported |= new
     if any(cell.cell_type == "code" for cell in cells): cells.insert(1, mk_cell(run_links(notebook), "markdown"))
-    if names:
-        module = f"{CONFIG.lib_path.name}.{_default_exp(read_nb(NBS / notebook))}".removesuffix(".__init__")
-        cells.append(mk_cell(reference(module, names, f"{docname(notebook)}.reference"), "markdown"))
-    return cells
+    if exported: cells.append(mk_cell(reference(module, exported, f"{docname(notebook)}.reference"), "markdown"))
+    return [cell for cell in cells if cell.source]
 
 
-def reference(module: str, names: list[str], file: str) -> str:
+def reference(module: str, exported: dict[str, bool], file: str) -> str:
     "The part of a page that says how what it exports is used."
-    # in a file of its own, as the parser takes a line of a notebook to be one of ten thousand a cell, and reads them all
+    constants = [f".. autodata:: {module}.{name}\n" for name, constant in exported.items() if constant]
+    others = [name for name, constant in exported.items() if not constant]
+    entries = "\n".join([f".. automodule:: {module}\n   :members: {', '.join(others)}\n" if others else f".. py:module:: {module}\n", *constants])
+    # in a file of its own, as the parser counts ten thousand lines for each cell of a notebook, and would read them all
     (PAGES / file).parent.mkdir(parents=True, exist_ok=True)
-    (PAGES / file).write_text(f"## Reference\n\n```{{eval-rst}}\n.. automodule:: {module}\n   :members: {', '.join(names)}\n```\n")
+    (PAGES / file).write_text(f"## Reference\n\n```{{eval-rst}}\n{entries}```\n")
     return f"```{{include}} /{file}\n```"
 
 
@@ -128,48 +138,56 @@ def write(nb, path: Path) -> None:
     write_nb(nb, path)
 
 
-def toctree(pages: list[str], caption: str = "") -> str:
-    return "\n".join(["", ":::{toctree}", ":hidden:", *([f":caption: {caption}"] if caption else []), "", *pages, ":::", ""])
-
-
-def sidebar(notebooks: list[Path]) -> dict[str, str]:
-    "By page, the toctrees that it holds: the sidebar, and the order of previous and next."
-    trees, left = defaultdict(str), list(notebooks)
+def sidebar(notebooks: list[Path]) -> dict[str, list]:
+    "By page, the captions and pages of what stands below it in the sidebar; previous and next follow this order, too."
+    below, left = defaultdict(list), list(notebooks)
 
     def take(wanted) -> list[str]:
         found = [n for n in left if wanted(n)]
         for n in found: left.remove(n)
-        return ["/" + docname(n) for n in found]
+        return [docname(n) for n in found]
 
     def section(folder: str) -> str:
         home = f"{folder}/overview"
         take(lambda n: docname(n) == home)
         pages = take(lambda n: str(n.parent) == folder)
-        trees[home] += toctree(pages + [section(sub) for sub in sorted({f"{folder}/{n.relative_to(folder).parts[0]}" for n in left if n.is_relative_to(folder)})])
-        return "/" + home
+        pages += [section(f"{folder}/{name}") for name in sorted({n.relative_to(folder).parts[0] for n in left if n.is_relative_to(folder)})]
+        below[home].append(("", pages))
+        return home
 
     take(lambda n: docname(n) == "index")
     for caption, entries in SIDEBAR.items():
         pages = [page for entry in entries for page in (take(lambda n: fnmatch(str(n), entry)) if "." in entry else [section(entry)])]
-        if caption == "Reference": pages.append("Index <genindex>")
-        if pages: trees["index"] += toctree(pages, caption)
-    return trees
+        below["index"].append((caption, pages + (["genindex"] if caption == "Reference" else [])))
+    return below
+
+
+def toctrees(captioned: list) -> str:
+    "What stands below a page, for the sidebar alone."
+    return "\n\n".join("\n".join([":::{toctree}", ":hidden:", *([f":caption: {caption}"] if caption else []), "", *(f"/{page}" for page in pages), ":::"])
+                       for caption, pages in captioned if pages)
 
 
 def write_pages() -> None:
     "Lay out what Sphinx reads."
-    notebooks = sorted(path.resolve().relative_to(NBS.resolve()) for path in nbglob(NBS, as_path=True))
-    trees = sidebar(notebooks)
-    for notebook in notebooks:
-        nb, name = read_nb(NBS / notebook), docname(notebook)
-        nb.cells = page_cells(notebook)
-        if name in trees: nb.cells.append(mk_cell(trees[name], "markdown"))
+    notebooks = {docname(n): n for n in sorted(path.resolve().relative_to(NBS.resolve()) for path in nbglob(NBS, as_path=True))}
+    below = sidebar(list(notebooks.values()))
+    for name, notebook in notebooks.items():
+        nb = read_nb(NBS / notebook)
+        nb.cells = page_cells(notebook) + [mk_cell(toctrees(below[name]), "markdown")]
         for i, cell in enumerate(nb.cells): cell["id"] = f"cell-{i}"
         write(nb, PAGES / f"{name}.ipynb")
         write_runnable(notebook)
-    for name in trees.keys() - {docname(n) for n in notebooks}:  # a folder without an overview of its own
-        (PAGES / f"{name}.md").write_text(f"# {Path(name).parent.name.title()}\n{trees[name].replace(':hidden:', ':maxdepth: 1')}")
+    for name in below.keys() - notebooks.keys():  # a folder that has no overview of its own
+        entries = "\n".join(f"- [](/{page}){summary(notebooks.get(page))}" for _, pages in below[name] for page in pages)
+        (PAGES / f"{name}.md").write_text(f"# {Path(name).parent.name.title()}\n\n{entries}\n\n{toctrees(below[name])}\n")
     shutil.copytree(NBS, PAGES, dirs_exist_ok=True, ignore=lambda folder, names: [n for n in names if n[0] in "._" or n.endswith(".ipynb")])  # pictures
+
+
+def summary(notebook: Path | None) -> str:
+    "What a notebook says below its title."
+    found = notebook and re.search(r"^> (.+)$", read_nb(NBS / notebook).cells[0].source, re.M)
+    return f": {found[1]}" if found else ""
 
 
 def build() -> None:

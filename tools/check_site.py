@@ -18,7 +18,8 @@ from nbdev.config import get_config
 DOCS = get_config().doc_path
 SEARCHES = {"Conv2D": "babilim.model.layers.convolution.Conv2D", "resume": "trainer.html"}  # and a part of what must be found
 PICTURES = {"landing": "index.html", "chapter": "visualization.html", "reference": "model/layers/convolution.html#reference", "search": "search.html?q=Conv2D"}
-DESKTOP, LAPTOP, PHONE = {"width": 1600, "height": 1000}, {"width": 1320, "height": 800}, {"width": 390, "height": 844}
+DESKTOP, PHONE = {"width": 1400, "height": 900}, {"width": 390, "height": 844}
+WIDTHS = (360, 768, 1280, 1340, 1520, 1600, 1920)
 FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
@@ -71,10 +72,14 @@ class Reader:
 
     def check_width(self) -> None:
         "No page has to be moved sideways."
-        for size in (PHONE, LAPTOP, DESKTOP):
-            self.page.set_viewport_size(size)
-            width = self.page.evaluate("document.documentElement.scrollWidth")
-            if width > size["width"]: self.note(f"is {width} pixels wide in a window of {size['width']}")
+        for width in WIDTHS:
+            self.page.set_viewport_size({"width": width, "height": 900})
+            over = self.page.evaluate("Math.max(...[document.documentElement, document.querySelector('.content')].map(e => e.scrollWidth - e.clientWidth))")
+            if over > 0: self.note(f"is {over} pixels too wide for a window of {width}")
+
+    def check_maths(self) -> None:
+        left = self.page.evaluate("Promise.resolve(window.MathJax?.startup.promise).then(() => document.querySelectorAll('.math:not(:has(mjx-container))').length)")
+        if left: self.note(f"has {left} formulas that are not drawn")
 
     def check_search(self, words: str, expected: str) -> None:
         self.open(f"search.html?q={words}")
@@ -111,6 +116,7 @@ def browser_problems(chromium: str, names: list[str], pictures: Path | None) -> 
         reader = Reader(context)
         for name in names:
             reader.open(name)
+            reader.check_maths()
             reader.check_width()
         for words, expected in SEARCHES.items(): reader.check_search(words, expected)
         reader.check_themes()

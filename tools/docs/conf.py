@@ -45,7 +45,11 @@ html_extra_path = ["../../_proc/extra"]  # the notebooks to be run
 html_copy_source = html_show_sourcelink = False
 copybutton_exclude = ".linenos, .gp, .go"
 
-SYMBOLS = {full.removeprefix(module + "."): full for module, names in index["syms"].items() for full in names}
+MODULES, SYMBOLS = {}, {}  # the page of each module; by name, the symbols on each page
+for module, names in index["syms"].items():
+    for full, (address, _) in names.items():
+        page = MODULES[module] = address.split(".html")[0]
+        if "._" not in full: SYMBOLS.setdefault(full.removeprefix(module + "."), {})[page] = full
 
 
 def linkcode_resolve(domain, info):
@@ -60,7 +64,7 @@ def as_rst(text):
 
 def add_parameters(app, what, name, obj, options, lines):
     "Parameters and result as they are described beside the signature."
-    if what == "module": return lines.clear()  # the page says it
+    if what in ("module", "data"): return lines.clear()  # the page says it; that of the value's type
     lines[:] = [as_rst(line) for line in lines]
     if what not in ("class", "exception", "function", "method"): return
     said = {key: as_rst(" ".join(note.docment.split())) for key, note in docments(obj, full=True).items() if note.docment}
@@ -72,11 +76,21 @@ def tidy(app, doctree):
     for part in [*doctree.findall(nodes.field), *doctree.findall(nodes.paragraph)]:  # each result's type is in the signature
         if part.astext() == "Bases: object" or isinstance(part, nodes.field) and part[0].astext() == "Return type": part.parent.remove(part)
     for code in list(doctree.findall(nodes.literal)):
-        name = SYMBOLS.get(code.astext().removesuffix("()"))
-        if name and not isinstance(code.parent, (nodes.title, nodes.reference, addnodes.pending_xref)):
-            code.replace_self(addnodes.pending_xref("", code.deepcopy(), refdomain="py", reftype="obj", reftarget=name, refdoc=app.env.docname))
+        name, link = code.astext().removesuffix("()"), None
+        if isinstance(code.parent, (nodes.title, nodes.reference, addnodes.pending_xref)): continue
+        found = SYMBOLS.get(name, {})  # where several modules have the name, that of the page is meant
+        symbol = found.get(app.env.docname, *(found.values() if len(found) == 1 else ()))
+        if symbol: link = {"refdomain": "py", "reftype": "obj", "reftarget": symbol}
+        if name in MODULES: link = {"refdomain": "std", "reftype": "doc", "reftarget": "/" + MODULES[name], "refexplicit": True}
+        if link: code.replace_self(addnodes.pending_xref("", code.deepcopy(), refdoc=app.env.docname, **link))
+
+
+def skip_fields(app, what, name, obj, skip, options):
+    "A named tuple is documented by its name, not by the positions of its fields."
+    return True if (obj.__doc__ or "").startswith("Alias for field number") else None
 
 
 def setup(app):
     app.connect("autodoc-process-docstring", add_parameters)
+    app.connect("autodoc-skip-member", skip_fields)
     app.connect("doctree-read", tidy)
