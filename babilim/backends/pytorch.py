@@ -537,10 +537,11 @@ def _range_error(values: np.ndarray, limit: int, name: str = "label", names: str
     if len(places) == 1: return ValueError(f"The {name} {named} is not in [0, {limit}).")
     return ValueError(f"These {names} are not in [0, {limit}): {named}{f' and {len(places) - 5} more' if len(places) > 5 else ''}.")
 
-# %% ../../nbs/backends/pytorch.ipynb #dccbf67c
+# %% ../../nbs/backends/pytorch.ipynb #f0776825
 def layer_norm(x: torch.Tensor, weight: Optional[torch.Tensor], bias: Optional[torch.Tensor], epsilon: float) -> torch.Tensor:
     "Normalised over the last axis (variance divided by n), then `* weight + bias` where they are given."
-    return F.layer_norm(x, x.shape[-1:], weight, bias, epsilon)
+    wide = x if weight is None else x.to(weight.dtype)  # on a GPU the kernel takes one dtype only
+    return F.layer_norm(wide, x.shape[-1:], weight, bias, epsilon).to(x.dtype)
 
 
 def embedding(indices: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -581,7 +582,7 @@ def sparse_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     except IndexError: raise _range_error(numpy(labels), classes) from None
     return (loss if wrong is None else loss.masked_fill(wrong, float("nan"))).reshape(labels.shape)
 
-# %% ../../nbs/backends/pytorch.ipynb #a0b74b6b
+# %% ../../nbs/backends/pytorch.ipynb #5276b3ae
 class Tape:
     "Records operations; `gradient` gives the derivatives for a list of variables."
 
@@ -597,11 +598,11 @@ class Tape:
         _tapes.remove(self)
         self._scope.__exit__(*error)
 
-    def gradient(self, loss: torch.Tensor, variables: Sequence[torch.Tensor]) -> list:
-        "d sum(loss) / d variable for each; None where the loss does not depend on it."
+    def gradient(self, loss: torch.Tensor, variables: Sequence[torch.Tensor], scale: Optional[torch.Tensor] = None) -> list:
+        "d sum(loss) / d variable, times `scale`, for each; None where the loss does not depend on it."
         if not loss.requires_grad or not variables: return [None] * len(variables)
         recorded = builtins.any(tape is not self for tape in _tapes)
-        return list(torch.autograd.grad(loss.sum() if loss.ndim else loss, variables, allow_unused=True, create_graph=recorded))
+        return list(torch.autograd.grad(loss.sum() if loss.ndim else loss, variables, scale, allow_unused=True, create_graph=recorded))
 
 
 def no_grad() -> contextlib.AbstractContextManager:

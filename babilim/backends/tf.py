@@ -742,7 +742,7 @@ def sparse_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     try: return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int64), logits)
     except tf.errors.InvalidArgumentError: raise _range_error(numpy(labels), logits.shape[-1]) from None
 
-# %% ../../nbs/backends/tf.ipynb #43d5a33f
+# %% ../../nbs/backends/tf.ipynb #ac978206
 class Tape:
     "Records operations; `gradient` gives the derivatives for a list of variables."
     def __init__(self, variables: Sequence[tf.Variable]):
@@ -756,10 +756,11 @@ class Tape:
     def __exit__(self, *error: Any) -> None:
         self._tape.__exit__(*error)
 
-    def gradient(self, loss: tf.Tensor, variables: Sequence[tf.Variable]) -> list:
-        "d sum(loss) / d variable for each; None where the loss does not depend on it."
+    def gradient(self, loss: tf.Tensor, variables: Sequence[tf.Variable], scale: Optional[tf.Tensor] = None) -> list:
+        "d sum(loss) / d variable, times `scale`, for each; None where the loss does not depend on it."
         if not loss.dtype.is_floating or not variables: return [None] * len(variables)
-        return [None if g is None else tf.convert_to_tensor(g) for g in self._tape.gradient(loss, list(variables))]
+        start = None if scale is None else tf.broadcast_to(scale, tf.shape(loss))
+        return [None if g is None else tf.convert_to_tensor(g) for g in self._tape.gradient(loss, list(variables), start)]
 
 
 def no_grad() -> contextlib.AbstractContextManager:

@@ -19,7 +19,7 @@ from .learning_rates import check_rate
 # %% auto #0
 __all__ = ['Optimizer']
 
-# %% ../../../nbs/training/optimizers/optimizer.ipynb #ea638374
+# %% ../../../nbs/training/optimizers/optimizer.ipynb #c8749824
 class Optimizer(Module):
     "Changes variables by their gradients; a subclass gives `slots` and `update`."
     slots: tuple[str, ...] = () # what it remembers for each variable: `momentum`, ...
@@ -27,6 +27,7 @@ class Optimizer(Module):
     def __init__(self, initial_lr: float):
         super().__init__()
         self.scalar, self._names, self._natives = None, {}, deque()
+        self.loss_scale: Optional[Module] = None # a `LossScale` with fp16: steps that overflow are dropped
         self.lr = initial_lr
 
     @property
@@ -66,7 +67,16 @@ class Optimizer(Module):
         if not pairs: raise ValueError("There is no gradient to apply: the loss does not depend on any trainable variable.")
         names = self._checked_names(pairs)
         slots = [[getattr(self, slot)[name].native for name in names] for slot in self.slots]
-        with engine().no_grad(): self.update([v for v, _ in pairs], [g for _, g in pairs], slots)
+        update = self.update if self.loss_scale is None else self._update_if_finite
+        with engine().no_grad(): update([v for v, _ in pairs], [g for _, g in pairs], slots)
+
+    def _update_if_finite(self, variables: list, gradients: list, slots: list[list]) -> None:
+        "A step with a gradient that is not finite changes the loss scale, and nothing else."
+        state = [*variables, *(x for slot in slots for x in slot)]
+        before = [engine().copy(x) for x in state]
+        self.update(variables, gradients, slots)
+        finite = self.loss_scale.update(gradients).native
+        for x, old in zip(state, before): engine().assign(x, engine().where(finite, x, old))
 
     def _checked_names(self, pairs: list) -> list[str]:
         for v, g in pairs:
