@@ -170,8 +170,10 @@ def toctrees(captioned: list) -> str:
 
 def write_pages() -> None:
     "Lay out what Sphinx reads."
-    notebooks = {docname(n): n for n in sorted(path.resolve().relative_to(NBS.resolve()) for path in nbglob(NBS, as_path=True))}
-    below = sidebar(list(notebooks.values()))
+    found = sorted(path.resolve().relative_to(NBS.resolve()) for path in nbglob(NBS, as_path=True))
+    notebooks = {docname(notebook): notebook for notebook in found}
+    if len(notebooks) < len(found): sys.exit(f"Two notebooks would be the same page: {', '.join(map(str, set(found) - set(notebooks.values())))} and another.")
+    below = sidebar(found)
     for name, notebook in notebooks.items():
         nb = read_nb(NBS / notebook)
         nb.cells = page_cells(notebook) + [mk_cell(toctrees(below[name]), "markdown")]
