@@ -94,7 +94,7 @@ def synchronize() -> None:
     "Wait until the device has done all it was given."
     tf.test.experimental.sync_devices()
 
-# %% ../../nbs/backends/tf.ipynb #a4ca854c
+# %% ../../nbs/backends/tf.ipynb #f16ce15b
 def dtype_name(x: tf.Tensor) -> str:
     "`float32`, `int64`, ... as NumPy calls them."
     return x.dtype.name
@@ -134,7 +134,7 @@ def numpy(x: tf.Tensor) -> np.ndarray:
 
 def fetch(xs: Sequence[tf.Tensor]) -> np.ndarray:
     "Many scalars and vectors, one after the other, in one copy to the host, as float64."
-    if _device == "cpu": return np.concatenate([numpy(x).reshape(-1).astype(np.float64) for x in xs])  # nothing to wait for, and faster than four operations
+    if _device == "cpu": return np.concatenate([np.asarray(x, np.float64).reshape(-1) for x in xs])  # faster than four operations
     return tf.concat([tf.reshape(tf.cast(x, tf.float64), (-1,)) for x in xs], 0).numpy()
 
 # %% ../../nbs/backends/tf.ipynb #773967c4
