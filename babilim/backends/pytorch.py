@@ -12,15 +12,15 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'error_message', 'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize',
            'dtype_name', 'shape', 'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient',
            'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
-           'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'argmax',
-           'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat',
-           'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus',
-           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d',
-           'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention',
-           'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd',
-           'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable',
-           'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset',
-           'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all',
+           'all_finite', 'argmax', 'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze',
+           'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem',
+           'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense',
+           'dense_each', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
+           'scaled_dot_product_attention', 'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly',
+           'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
+           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
+           'call_native', 'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #4840c173
 import builtins
@@ -268,7 +268,7 @@ def _float(x: torch.Tensor) -> torch.Tensor:
 def _numbers(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.int8) if x.dtype == torch.bool else x
 
-# %% ../../nbs/backends/pytorch.ipynb #d3ca730c
+# %% ../../nbs/backends/pytorch.ipynb #a8daf615
 def sum(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     "The sum; integers and booleans add up as int64."
     return _reduce(torch.sum, x, axis, keepdims)
@@ -309,6 +309,10 @@ def any(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Ten
 def all(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     "Whether each of the values is true."
     return _reduce(torch.all, x.bool(), axis, keepdims)
+
+def all_finite(xs: Sequence[torch.Tensor]) -> torch.Tensor:
+    "Whether no value in any of them is infinite or NaN."
+    return torch.stack([torch.isfinite(x).all() for x in xs]).all()
 
 
 def argmax(x: torch.Tensor, axis: Optional[int] = None) -> torch.Tensor:

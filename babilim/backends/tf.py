@@ -12,15 +12,15 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'error_message', 'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize',
            'dtype_name', 'shape', 'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient',
            'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
-           'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'argmax',
-           'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat',
-           'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem', 'gather_last', 'softplus',
-           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d',
-           'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding', 'scaled_dot_product_attention',
-           'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd',
-           'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable',
-           'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset',
-           'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all',
+           'all_finite', 'argmax', 'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze',
+           'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem',
+           'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense',
+           'dense_each', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
+           'scaled_dot_product_attention', 'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly',
+           'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
+           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
+           'call_native', 'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -342,7 +342,7 @@ def _extreme(op: Callable, x: tf.Tensor, axis: Axis, keepdims: bool) -> tf.Tenso
         if x.shape[a] == 0: raise ValueError(f"There is no value along the axis {a}.")
     return _wide(op, tf.bool)(x, axis, keepdims)
 
-# %% ../../nbs/backends/tf.ipynb #19aeba8a
+# %% ../../nbs/backends/tf.ipynb #c02714c7
 def sum(x: tf.Tensor, axis: Axis = None, keepdims: bool = False) -> tf.Tensor:
     "The sum; integers and booleans add up as int64."
     return tf.reduce_sum(_sums(x), axis, keepdims)
@@ -386,6 +386,10 @@ def all(x: tf.Tensor, axis: Axis = None, keepdims: bool = False) -> tf.Tensor:
 def _arg(op: Callable, x: tf.Tensor, axis: Optional[int]) -> tf.Tensor:
     if x.dtype == tf.bool: x = tf.cast(x, tf.int8)
     return op(tf.reshape(x, [-1]) if axis is None else x, 0 if axis is None else axis)
+
+def all_finite(xs: Sequence[tf.Tensor]) -> tf.Tensor:
+    "Whether no value in any of them is infinite or NaN."
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(x)) for x in xs if x.dtype.is_floating])
 
 
 def argmax(x: tf.Tensor, axis: Optional[int] = None) -> tf.Tensor:
@@ -742,7 +746,7 @@ def sparse_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     try: return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int64), logits)
     except tf.errors.InvalidArgumentError: raise _range_error(numpy(labels), logits.shape[-1]) from None
 
-# %% ../../nbs/backends/tf.ipynb #ac978206
+# %% ../../nbs/backends/tf.ipynb #1e72e161
 class Tape:
     "Records operations; `gradient` gives the derivatives for a list of variables."
     def __init__(self, variables: Sequence[tf.Variable]):
@@ -776,6 +780,7 @@ def executing_eagerly() -> bool:
 def compile_step(step: Callable) -> Callable:
     "A step to call many times, as a graph: one for each combination of shapes."
     graph = tf.function(step, autograph=False)
+    graph._omit_frequent_tracing_warning = True  # each fit has graphs of its own, which is no mistake
     def run(*args):
         with tf.device(_device): return graph(*args)
     return run

@@ -40,7 +40,7 @@ def _boolean(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)): raise ValueError(f"{name} must be True or False, not {value!r}.")
     return bool(value)
 
-# %% ../../nbs/data/dataloader.ipynb #2f671baf
+# %% ../../nbs/data/dataloader.ipynb #40693242
 class Dataloader:
     "Batches of a dataset as named tuples of tensors; every sample exactly once an epoch, the last batch may be short."
     def __init__(self, dataset: Dataset,
@@ -75,7 +75,7 @@ class Dataloader:
 
     def tokens(self, epoch: int, step: int) -> list:
         "The sample tokens of one batch."
-        return [self.dataset.token(int(index)) for index in self.order(epoch)[step]]
+        return [self.dataset.token(int(index)) for index in self.dataset.taken(self.order(epoch)[step], epoch)]
 
     def arrays(self, epoch: int, first: int = 0) -> Iterator[tuple]:
         "The batches of an epoch from batch `first` on, as NumPy arrays."
@@ -214,7 +214,7 @@ class _Worker:
 def _stop_all() -> None:
     for worker in list(_Worker.running): worker.stop()
 
-# %% ../../nbs/data/dataloader.ipynb #02e301b3
+# %% ../../nbs/data/dataloader.ipynb #d232ec59
 def _lost(loss: _Lost, worker: _Worker, dataset: Dataset, indices: Sequence[int]) -> SampleError:
     "What happened, and to which sample."
     at = worker.at[0]
@@ -238,7 +238,7 @@ def _next_batch(dataset: Dataset, workers: list, number: int, indices: Sequence[
             else: raise error from None
             workers[number] = start()
             continue
-        for row, record in found: dataset.admit(row, record)
+        for row, record in found: dataset.note_retry(record) if row is None else dataset.admit(row, record)
         if isinstance(batch, list): return batch
         kind, message, trace = batch
         raise kind(message) from _InWorker(f"in worker {number}:\n{trace}")

@@ -196,7 +196,7 @@ def _arrays_in_memory(rows: int, sample: tuple, most: int # bytes
     if any(array.dtype.kind not in "biuf" for array in arrays) or rows * sum(array.nbytes for array in arrays) > most: return None
     return SampleArrays.in_memory(rows, sample)
 
-# %% ../../nbs/data/dataset.ipynb #b853b239
+# %% ../../nbs/data/dataset.ipynb #9e43d140
 _PAUSE = 0.1     # seconds before the second attempt; twice as long before each further one
 _IN_A_ROW = 10   # failures that are no longer the fault of single samples
 _DRAWS = 100     # candidates for the place of a sample
@@ -208,6 +208,15 @@ def _to_json(token: Any) -> Any:
     token = _plain(token)
     if isinstance(token, tuple): return [_to_json(part) for part in token]
     return token if token is None or isinstance(token, (str, int, float)) else str(token)
+
+
+def _is_round(count: int) -> bool:
+    "Whether it is 1, 10, 100, ...: who warns of each case has no reader."
+    return str(count).strip("0") == "1"
+
+
+def _version_texts(dataset: Any) -> list:
+    return [None if version is None else str(version) for version in _known_versions(dataset)]
 
 
 def _listed(folder: str) -> list[dict]:
@@ -228,11 +237,11 @@ def _list_quarantined(record: dict, count: int) -> None: # of samples in quarant
         try:
             with logging._open_to_append(os.path.join(folder, _QUARANTINE)) as file: file.write(json.dumps(record) + "\n")
         except OSError as problem: logging.warn(f"{_QUARANTINE} can't be written: {problem}. The sample {record['token']!r} is in quarantine.")
-    if str(count).strip("0") != "1": return
+    if not _is_round(count): return
     where = "" if folder is None else f" All are listed in {_QUARANTINE}."
-    logging.warn(f"The sample {record['token']!r} of {record['dataset']} can't be prepared and is left out from now on ({count} so far): {record['step']}: {record['error']}.{where}")
+    logging.warn(f"The sample {record['token']!r} of {record['dataset']} can't be prepared and is left out from now on ({count} so far): {record['step']}: {record['error'].rstrip('.')}.{where}")
 
-# %% ../../nbs/data/dataset.ipynb #a763abce
+# %% ../../nbs/data/dataset.ipynb #eedcc86e
 class Dataset(_TokenList):
     "A sequence of (input, output): a subclass sets `all_sample_tokens` and gives `get_<field>(self, sample_token)` for each field."
     epoch: int = 0  # augmentation is a function of (seed, epoch, index); loaders set it
@@ -252,6 +261,7 @@ class Dataset(_TokenList):
         self.realtime_transformers: list[Callable] = []  # run after the cache, each time
         self._compared: list[Callable] = []              # those whose call_batch was found to fit
         self._at: Any = [-1]                             # the index that is being prepared; in a worker the main process sees it
+        self.retried = 0                                 # samples that were prepared when tried again
         self._found: Optional[list] = None               # in a worker: what is to be told to the main process
         self._check_getters()
         self.all_sample_tokens = []
@@ -303,8 +313,9 @@ class Dataset(_TokenList):
         "What failed, tried again after a pause."
         for attempt in range(self.retries):
             time.sleep(_PAUSE * 2**attempt)
-            try: return prepare()
+            try: result = prepare()
             except SampleError as latest: error = latest
+            else: return self.note_retry(str(error)) or result
         raise error
 
     def _read(self, token: Any) -> tuple:
@@ -335,7 +346,7 @@ class Dataset(_TokenList):
         "Several samples, stacked along a new first axis; floats get the float type."
         self.epoch, indices = int(epoch), self._all_checked(indices)
         if not indices: raise ValueError(f"{type(self).__name__}: a batch has at least one sample.")
-        if self.quarantined: indices = self._replaced(indices)
+        indices = self.taken(indices, epoch)
         for attempts_left in reversed(range(3)):  # a sample may fail between being tried alone and being asked for with others
             try: return self._batch(indices)
             except SampleError as error:
@@ -415,7 +426,7 @@ class Dataset(_TokenList):
         "Whether all samples are kept as the model gets them, so that a batch is a matter of microseconds."
         if self.realtime_transformers or not self.has_open_cache or self._cache.cache is None: return False
         there = self._cache.cache.verified
-        if self.quarantined: there = there | np.isin(np.arange(len(there)), [*self.quarantined])
+        if self.quarantined and self.quarantines: there = there | np.isin(np.arange(len(there)), [*self.quarantined])
         return bool(there[slice(None) if self._kept_rows is None else self._kept_rows].all())
 
     @property
@@ -434,8 +445,7 @@ class Dataset(_TokenList):
 
     def share_cache(self, index: int, epoch: int) -> None:
         "Open the cache before workers are forked, so that they share it."
-        self.epoch = epoch
-        indices = self._replaced([index])
+        indices = self.taken([index], epoch)
         self._cache_of(indices, self._rows(indices), [self.token(indices[0])])
 
     def _cache_key(self) -> dict:
@@ -464,10 +474,10 @@ class Dataset(_TokenList):
         if self.on_error not in ("raise", "quarantine"): raise ValueError(f"on_error must be 'raise' or 'quarantine', not {self.on_error!r}.")
         return self.on_error == "quarantine"
 
-    def _candidates(self, index: int) -> Iterator[int]:
+    def _candidates(self, index: int, epoch: int) -> Iterator[int]:
         "The sample, then others that may take its place: a function of (seed, epoch, index); without those in quarantine."
         if not self._is_quarantined(index): yield index
-        draws = random.generator_for("substitute", self.epoch, index).integers(len(self), size=_DRAWS)
+        draws = random.generator_for("substitute", epoch, index).integers(len(self), size=_DRAWS)
         yield from (other for other in draws.tolist() if not self._is_quarantined(other))
 
     def _is_quarantined(self, index: int) -> bool:
@@ -475,15 +485,15 @@ class Dataset(_TokenList):
         if row in self.quarantined and self.quarantined[row]["token"] != _to_json(self.token(index)): del self.quarantined[row]  # tokens were changed in place
         return row in self.quarantined
 
-    def _replaced(self, indices: list[int]) -> list[int]:
-        "With others in the places of those in quarantine."
-        if self.quarantined.keys().isdisjoint(self._rows(indices).tolist()): return indices
-        return [next(self._candidates(index), index) for index in indices]
+    def taken(self, indices: Sequence[int], epoch: int) -> Sequence[int]:
+        "Which samples a batch of these holds: others in the places of those in quarantine."
+        if not (self.quarantined and self.quarantines) or self.quarantined.keys().isdisjoint(self._rows(indices).tolist()): return indices
+        return [next(self._candidates(int(index), epoch), int(index)) for index in indices]
 
     def _readable(self, index: int) -> int:
         "The sample, or the one that takes its place; those that failed on the way go to quarantine."
         failed: dict[int, SampleError] = {}
-        for candidate in self._candidates(index):
+        for candidate in self._candidates(index, self.epoch):
             if len(failed) == _IN_A_ROW: break
             if candidate in failed: continue
             try: self._batch([candidate])
@@ -494,14 +504,14 @@ class Dataset(_TokenList):
             for bad, error in failed.items(): self.quarantine(bad, error)
             return candidate
         last = next(reversed(failed.values()), None)
-        raise SampleError(f"{len(failed)} samples in a row can't be prepared, and no other takes their place; so the cause is not a single sample, and none was put into quarantine. The last: {last}") from last
+        raise SampleError(f"{len(failed)} samples in a row can't be prepared, so the cause is not a single sample, and none was put into quarantine. The last: {last or 'all others are there already'}") from last
 
     def quarantine(self, index: int,
                    error: SampleError # why
                   ) -> None:
         "Leave a sample out from now on; list it in the folder of the run."
         cause = error.__cause__
-        self.admit(self._row(index), {"dataset": type(self).__qualname__, "versions": _known_versions(self), "token": _to_json(self.token(index)), "step": error.step,
+        self.admit(self._row(index), {"dataset": type(self).__qualname__, "versions": _version_texts(self), "token": _to_json(self.token(index)), "step": error.step,
                                       "error": str(error) if cause is None else f"{type(cause).__name__}: {cause}"})
 
     def admit(self, row: int, # of all tokens
@@ -516,9 +526,16 @@ class Dataset(_TokenList):
             raise SampleError(f"{count} of the {len(self)} samples of {type(self).__name__} can't be prepared, more than the share of {self.quarantine_limit:g} that quarantine_limit allows. "
                               f"Look for a cause that they have in common. The last: {record['token']!r}, {record['step']}: {record['error']}")
 
+    def note_retry(self, message: str # what had failed
+                  ) -> None:
+        "Warn of the first sample that was prepared when tried again, of the tenth, the hundredth, ...; a worker leaves that to the main process."
+        if self._found is not None: return self._found.append((None, message))
+        self.retried += 1
+        if _is_round(self.retried): logging.warn(f"{message.rstrip('.')}. When tried again, it was prepared ({self.retried} such cases so far).")
+
     def recall_quarantine(self) -> None:
         "Leave out what the folder of the run lists, so that a resumed run gets the same batches."
-        folder, versions = logging.get_log_dir(), _known_versions(self)
+        folder, versions = logging.get_log_dir(), _version_texts(self)
         if folder is None or folder == self._recalled or versions[0] is None: return
         self._recalled = folder
         known = {json.dumps(record["token"]): record for record in _listed(folder) if record["dataset"] == type(self).__qualname__ and record["versions"] == versions}

@@ -16,10 +16,11 @@ from ..core.tensor import ITensor
 # %% auto #0
 __all__ = ['RunningMeans']
 
-# %% ../../nbs/training/metrics.ipynb #f20e5914
+# %% ../../nbs/training/metrics.ipynb #0d883f1b
 class RunningMeans:
     "Means of values over samples: `add` keeps tensors where they are, `fetch` reads all of them in one go."
-    def __init__(self):
+    def __init__(self, finite_only: bool = False): # whether values that are not finite don't count
+        self.finite_only = finite_only
         self.sums: dict[str, float] = {}
         self.counts: dict[str, int] = {}
         self.latest: dict[str, float] = {}  # means over the samples of the last fetch
@@ -47,6 +48,8 @@ class RunningMeans:
         return {name: np.array(values) for name, values in fetched.items()}
 
     def _count(self, name: str, values: np.ndarray, weights: np.ndarray) -> None:
+        if self.finite_only: values, weights = values[np.isfinite(values)], weights[np.isfinite(values)]
+        if not len(values): return
         total, count = float(values @ weights), int(weights.sum())
         self.sums[name], self.counts[name] = self.sums.get(name, 0.0) + total, self.counts.get(name, 0) + count
         self.latest[name] = total / count
@@ -58,7 +61,7 @@ class RunningMeans:
 
     def state_dict(self) -> dict[str, Any]:
         "Sums and counts, for a checkpoint in the middle of an epoch; what waits is counted, and goes on waiting."
-        whole = RunningMeans()
+        whole = RunningMeans(self.finite_only)
         whole.sums, whole.counts, whole._waiting = dict(self.sums), dict(self.counts), self._waiting
         whole.fetch()
         return {"sums": whole.sums, "counts": whole.counts}

@@ -17,7 +17,7 @@ from ...core.tensor import ITensor, Tensor
 # %% auto #0
 __all__ = ['LossScale']
 
-# %% ../../../nbs/training/optimizers/loss_scale.ipynb #217d98ed
+# %% ../../../nbs/training/optimizers/loss_scale.ipynb #d4b4d3cc
 class LossScale(Module):
     "A factor for the loss that keeps gradients inside float16's range: halved after an overflow, doubled after 2,000 steps without one."
     GROWTH_INTERVAL = 2000
@@ -30,7 +30,7 @@ class LossScale(Module):
     def update(self, gradients: Sequence[Any] # native ones
               ) -> ITensor:                   # whether all of them are finite
         "Learn from the gradients of a step."
-        finite = tmath.stack([tmath.isfinite(ITensor(g)).all() for g in gradients]).all()
+        finite = ITensor(engine().all_finite(gradients))
         grows = finite & (self.steps + 1 >= self.GROWTH_INTERVAL)
         value = tmath.where(finite, tmath.where(grows, self.value * 2, self.value), self.value / 2)
         steps = tmath.where(finite & ~grows, self.steps + 1, self.steps * 0)
