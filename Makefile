@@ -14,7 +14,7 @@ ifeq ($(filter $(BACKEND),pytorch tf2),)
 $(error BACKEND can be pytorch or tf2, not '$(BACKEND)')
 endif
 
-.PHONY: help train data test bench lab docs docs-check clean
+.PHONY: help train data test bench chaos lab docs docs-check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "             BACKEND=pytorch|tf2 (default pytorch)  EPOCHS=N (default 10)  ARGS='--set train_batch_size=64'"
 	@echo "make test    all that CI runs: notebooks exported and clean, their tests on both backends"
 	@echo "make bench   babilim beside hand-written loops, Keras, Lightning and fastai (1 to 2 hours; ARGS='--quick' tries it out)"
+	@echo "make chaos   runs killed and checkpoints damaged, on both backends (half an hour; ARGS='--kills 5' is shorter)"
 	@echo "make data    fetch Fashion-MNIST for BACKEND (31 MB)"
 	@echo "make lab     open the notebooks in JupyterLab"
 	@echo "make docs    the site in docs/, and README.md, from the notebooks; 'make docs-check' fails where they are stale"
@@ -74,6 +75,9 @@ test: .venv/.installed-dev  # two notebooks at a time, each with one thread
 
 bench: .venv-bench/.installed
 	@.venv-bench/bin/python benchmarks/bench.py $(ARGS)
+
+chaos: .venv/.installed-dev
+	@$(BIN)/python chaos/chaos.py $(ARGS)
 
 lab: .venv/.installed-dev data
 	@test -x $(BIN)/jupyter-lab || $(PIP) install --quiet --disable-pip-version-check jupyterlab ipywidgets
