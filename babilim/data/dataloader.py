@@ -136,7 +136,7 @@ def _work(dataset: Dataset, batches: list, epoch: int, pipe: Any, at: memoryview
             at[0] = -1
             _send(pipe, (batch, dataset._found))
 
-# %% ../../nbs/data/dataloader.ipynb #cf6e3087
+# %% ../../nbs/data/dataloader.ipynb #3d1a410f
 def _send(pipe: Any, value: Any) -> None:
     "Send a batch: a pickle of all but the numbers, then the numbers."
     buffers: list = []
@@ -151,6 +151,7 @@ def _receive(pipe: Any, wait: Callable = lambda: None) -> Any:
     "What `_send` sent; `wait` comes before each read."
     wait()
     value = pipe.recv_bytes()
+    wait()
     buffers = [np.empty(size, np.uint8) for size in pipe.recv()]
     for buffer in buffers:
         view = memoryview(buffer)
