@@ -90,7 +90,7 @@ class Pace:
         if seconds < 0.1 and count >= self.size // 2: self.size = min(2 * self.size, self.most)
         elif seconds > 0.5: self.size = max(self.size // 2, 1)
 
-# %% ../../nbs/training/steps.ipynb #011f4cc5
+# %% ../../nbs/training/steps.ipynb #f3c06693
 class _End:
     "The last thing in the queue: nothing more, or the error that ended it."
     def __init__(self, error: Optional[BaseException] = None): self.error = error
@@ -115,7 +115,7 @@ def _prepare(iterator: Iterator, groups: queue.Queue, stop: threading.Event) -> 
 def ahead(iterator: Iterator) -> Iterator[Any]: # a generator
     "The same values, prepared by a thread that stays one ahead."
     groups, stop = queue.Queue(maxsize=1), threading.Event()
-    thread = threading.Thread(target=_prepare, args=(iterator, groups, stop), daemon=True)
+    thread = threading.Thread(target=_prepare, args=(iterator, groups, stop), name="ahead", daemon=True)
     thread.start()
     try:
         while not isinstance(value := groups.get(), _End): yield value
