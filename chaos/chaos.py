@@ -39,6 +39,7 @@ def make_run(folder):
     from babilim.model.layers.fully_connected import FullyConnected
     from babilim.model.sequential import Sequential
     from babilim.training.callbacks import BaseCallback, CheckpointCallback, LearningRateUpdateCallback
+    from babilim.training.callbacks.checkpoint_callback import checkpoints_in
     from babilim.training.optimizers import SGD, learning_rates
     from babilim.training.supervised import SupervisedTrainer
     Input, Output = namedtuple("Input", ["image"]), namedtuple("Output", ["class_id"])
@@ -83,7 +84,7 @@ def make_run(folder):
     logging.set_logger(os.path.join(folder, "log.txt"))
     callbacks = [Phase(), Saving(every_steps=5), LearningRateUpdateCallback(learning_rates.Exponential(0.01, k=0.01))]
     trainer = SupervisedTrainer(Model(), FashionMNISTLoss(), SGD(0.01), callbacks=callbacks)
-    if os.path.isdir(os.path.join(folder, "checkpoints")) and any(name.endswith(".npz") and name != "new.npz" for name in os.listdir(os.path.join(folder, "checkpoints"))): trainer.resume(folder)
+    if any(map(os.path.exists, checkpoints_in(os.path.join(folder, "checkpoints")))): trainer.resume(folder)
     return trainer, train, dev
 
 

@@ -268,7 +268,7 @@ def _float(x: torch.Tensor) -> torch.Tensor:
 def _numbers(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.int8) if x.dtype == torch.bool else x
 
-# %% ../../nbs/backends/pytorch.ipynb #a8daf615
+# %% ../../nbs/backends/pytorch.ipynb #ffc9c45f
 def sum(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     "The sum; integers and booleans add up as int64."
     return _reduce(torch.sum, x, axis, keepdims)
@@ -309,6 +309,7 @@ def any(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Ten
 def all(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     "Whether each of the values is true."
     return _reduce(torch.all, x.bool(), axis, keepdims)
+
 
 def all_finite(xs: Sequence[torch.Tensor]) -> torch.Tensor:
     "Whether no value in any of them is infinite or NaN."

@@ -342,7 +342,7 @@ def _extreme(op: Callable, x: tf.Tensor, axis: Axis, keepdims: bool) -> tf.Tenso
         if x.shape[a] == 0: raise ValueError(f"There is no value along the axis {a}.")
     return _wide(op, tf.bool)(x, axis, keepdims)
 
-# %% ../../nbs/backends/tf.ipynb #c02714c7
+# %% ../../nbs/backends/tf.ipynb #5fedf3c0
 def sum(x: tf.Tensor, axis: Axis = None, keepdims: bool = False) -> tf.Tensor:
     "The sum; integers and booleans add up as int64."
     return tf.reduce_sum(_sums(x), axis, keepdims)
@@ -386,6 +386,7 @@ def all(x: tf.Tensor, axis: Axis = None, keepdims: bool = False) -> tf.Tensor:
 def _arg(op: Callable, x: tf.Tensor, axis: Optional[int]) -> tf.Tensor:
     if x.dtype == tf.bool: x = tf.cast(x, tf.int8)
     return op(tf.reshape(x, [-1]) if axis is None else x, 0 if axis is None else axis)
+
 
 def all_finite(xs: Sequence[tf.Tensor]) -> tf.Tensor:
     "Whether no value in any of them is infinite or NaN."

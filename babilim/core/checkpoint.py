@@ -175,14 +175,18 @@ def load_checkpoint(path: str # `.npz` or `.safetensors`
     except Exception as error:  # the file system, zip, NumPy, safetensors and JSON each have their own ways to say "broken"
         raise CheckpointError(f"{path} can't be read: {type(error).__name__}: {error}") from error
 
-# %% ../../nbs/core/checkpoint.ipynb #a024e971
+# %% ../../nbs/core/checkpoint.ipynb #36dba008
 def load_newest(paths: Iterable[str],            # newest first
-                warn: Callable[[str], Any] = print # told of each file that is skipped
+                warn: Callable[[str], Any] = print, # told of each file that is skipped
+                check: Callable = lambda path, arrays, meta: None, # raises CheckpointError for a file that is whole, but not wanted
                ) -> tuple[str, dict[str, np.ndarray], dict[str, Any]]: # path, arrays, metadata
     "The first of `paths` that is valid; each file that is skipped is named with the reason."
     reasons = []
     for path in paths:
-        try: return (path, *load_checkpoint(path))
+        try:
+            arrays, meta = load_checkpoint(path)
+            check(path, arrays, meta)
+            return path, arrays, meta
         except CheckpointError as error:
             reasons.append(str(error))
             if os.path.exists(path): warn(f"Skipped a checkpoint: {error}")

@@ -32,7 +32,7 @@ def active_precision() -> Optional[Precision]:
     "The innermost scope, if there is one."
     return _active.scope
 
-# %% ../../nbs/core/precision.ipynb #11edee2b
+# %% ../../nbs/core/precision.ipynb #0def5042
 class Precision:
     "A scope in which products are computed in 16 bits; sums, losses and weights keep 32."
     def __init__(self, name: str,         # `fp32`, `bf16` or `fp16`
@@ -52,10 +52,10 @@ class Precision:
 
     def cast(self, operation: str,       # the name of a function of the engine
              natives: Sequence[Any],     # what it is given
-             engine: Any) -> list:
+             engine: Any) -> Sequence:
         "The same, with native tensors as `operation` wants them."
         if operation in _PRODUCTS: return _cast(natives, "float32", self.dtype, engine)
-        return _cast(natives, self.dtype, "float32", engine) if operation in _SUMS else list(natives)
+        return _cast(natives, self.dtype, "float32", engine) if operation in _SUMS else natives
 
     def __repr__(self) -> str: return f"Precision({self.name!r})"
 
