@@ -241,7 +241,7 @@ def _list_quarantined(record: dict, count: int) -> None: # of samples in quarant
     where = "" if folder is None else f" All are listed in {_QUARANTINE}."
     logging.warn(f"The sample {record['token']!r} of {record['dataset']} can't be prepared and is left out from now on ({count} so far): {record['step']}: {record['error'].rstrip('.')}.{where}")
 
-# %% ../../nbs/data/dataset.ipynb #eedcc86e
+# %% ../../nbs/data/dataset.ipynb #586bf0e3
 class Dataset(_TokenList):
     "A sequence of (input, output): a subclass sets `all_sample_tokens` and gives `get_<field>(self, sample_token)` for each field."
     epoch: int = 0  # augmentation is a function of (seed, epoch, index); loaders set it
@@ -473,6 +473,13 @@ class Dataset(_TokenList):
         "Whether samples that can't be prepared are left out."
         if self.on_error not in ("raise", "quarantine"): raise ValueError(f"on_error must be 'raise' or 'quarantine', not {self.on_error!r}.")
         return self.on_error == "quarantine"
+
+    @contextlib.contextmanager
+    def strictly(self) -> Iterator[None]:
+        "A scope in which a sample that can't be prepared is an error, whatever `on_error` says: where each result belongs to its own sample."
+        before, self.on_error = self.on_error, "raise"
+        try: yield
+        finally: self.on_error = before
 
     def _candidates(self, index: int, epoch: int) -> Iterator[int]:
         "The sample, then others that may take its place: a function of (seed, epoch, index); without those in quarantine."
