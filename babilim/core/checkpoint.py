@@ -192,7 +192,7 @@ def load_newest(paths: Iterable[str],            # newest first
             if os.path.exists(path): warn(f"Skipped a checkpoint: {error}")
     raise CheckpointError(" ".join(["There is no valid checkpoint.", *reasons]))
 
-# %% ../../nbs/core/checkpoint.ipynb #8964abfb
+# %% ../../nbs/core/checkpoint.ipynb #6b997163
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
@@ -200,15 +200,15 @@ def _listed(names: list[str]) -> str:
 def check_names(where: str,                                 # what is being loaded, for the message
                 expected: Mapping[str, tuple],              # name: shape
                 arrays: Mapping[str, np.ndarray],
-                strict: bool = True,                        # whether missing or unexpected names are an error
+                strict: bool = True,                        # whether what does not fit is an error
                 dtypes: Optional[Mapping[str, str]] = None, # name: dtype, where it matters
-               ) -> list[str]:                              # the names to load
+               ) -> list[str]:                              # the names to load: those that fit
     "Check names, shapes and dtypes before anything is overwritten; all that does not fit is listed."
     both = [k for k in expected if k in arrays]
-    problems = {"missing": [k for k in expected if k not in arrays] if strict else [],
-                "unexpected": [k for k in arrays if k not in expected] if strict else [],
-                "of another shape": [f"{k} is {arrays[k].shape} instead of {tuple(expected[k])}" for k in both if arrays[k].shape != tuple(expected[k])],
-                "of another dtype": [f"{k} is {arrays[k].dtype} instead of {dtypes[k]}" for k in both if dtypes and arrays[k].dtype != np.dtype(dtypes[k])]}
+    shapes = {k: f"{k} is {arrays[k].shape} instead of {tuple(expected[k])}" for k in both if arrays[k].shape != tuple(expected[k])}
+    kinds = {k: f"{k} is {arrays[k].dtype} instead of {dtypes[k]}" for k in both if dtypes and arrays[k].dtype != np.dtype(dtypes[k])}
+    problems = {"missing": [k for k in expected if k not in arrays], "unexpected": [k for k in arrays if k not in expected],
+                "of another shape": [*shapes.values()], "of another dtype": [*kinds.values()]}
     text = "; ".join(f"{problem}: {_listed(names)}" for problem, names in problems.items() if names)
-    if text: raise CheckpointError(f"This state is not for this {where}. {text}. Nothing was loaded.")
-    return both
+    if text and strict: raise CheckpointError(f"This state is not for this {where}. {text}. Nothing was loaded.")
+    return [k for k in both if k not in shapes and k not in kinds]

@@ -69,7 +69,7 @@ def _fitting_sequence(values: list, old: Any, where: str) -> Any:
     fitting = [_fitting(v, o, where) for v, o in zip(values, entries)]
     return type(old)(*fitting) if hasattr(old, "_fields") else type(old)(fitting)
 
-# %% ../../nbs/core/config.ipynb #a10d3655
+# %% ../../nbs/core/config.ipynb #b1eadf4d
 class Config:
     "A plain class: a subclass calls `super().__init__()` and sets attributes, prefixed by what they concern."
     def __init__(self):
@@ -111,15 +111,19 @@ class Config:
         "Set an attribute from outside, with checks."
         setattr(self, name, self._checked(name, _parsed(value, vars(self).get(name)) if isinstance(value, str) else value))
 
-    def differences(self, other: Config       # of any class
-                   ) -> dict[str, tuple]:     # name: (mine, the other's)
+    def plain(self) -> dict[str, Any]: # sorted by name
+        "All attributes as JSON can hold them."
+        return _plain(self.to_dict())
+
+    def differences(self, other: Config | dict # of any class, or what its `plain` gave
+                   ) -> dict[str, tuple]:      # name: (mine, the other's)
         "What differs from another config; lists and tuples with equal entries are equal."
-        mine, theirs = _plain(self.to_dict()), _plain(other.to_dict())
+        mine, theirs = self.plain(), other if isinstance(other, dict) else other.plain()
         return {k: (mine.get(k), theirs.get(k)) for k in sorted({*mine, *theirs}) if k not in mine or k not in theirs or mine[k] != theirs[k]}
 
     def save(self, path: str) -> None:
         "Write all attributes to a JSON file."
-        text = json.dumps({"class": type(self).__name__, "values": _plain(self.to_dict())}, indent=2)
+        text = json.dumps({"class": type(self).__name__, "values": self.plain()}, indent=2)
         write_atomically(path, lambda file: file.write(text.encode()))
 
     def load(self, path: str # a file of `save`

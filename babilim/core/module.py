@@ -125,7 +125,7 @@ def add_note(error: BaseException, note: str) -> None:
 def _described(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, ITensor) else type(value).__name__
 
-# %% ../../nbs/core/module.ipynb #7dec1b6a
+# %% ../../nbs/core/module.ipynb #47694336
 class Module:
     "A callable that owns variables: override `build`, which sees the first input, and `call`."
     training: bool = True
@@ -314,8 +314,8 @@ class Module:
         return {path: v.to_canonical() for path, v in self.named_variables.items()}
 
     def load_state_dict(self, state: Mapping[str, Any], # what `state_dict` gave
-                        strict: bool = True             # whether all names must fit
-                       ) -> tuple[list[str], list[str]]: # names that are missing, names that were not expected
+                        strict: bool = True             # whether all must fit; otherwise what fits is set
+                       ) -> tuple[list[str], list[str]]: # the variables that were not set, the names that were not used
         "Set all variables; if a name, shape or dtype does not fit, nothing is changed and all problems are named."
         self._check_backend()
         variables = self.named_variables
@@ -325,7 +325,7 @@ class Module:
         dtypes = {path: "float32" if v.dtype == "bfloat16" else v.dtype for path, v in variables.items()}  # NumPy has no bfloat16
         names = check_names(type(self).__name__, {path: v.canonical_shape for path, v in variables.items()}, arrays, strict, dtypes)
         for name in names: variables[name].assign_canonical(arrays[name])
-        return [path for path in variables if path not in arrays], [name for name in arrays if name not in variables]
+        return [path for path in variables if path not in names], [name for name in arrays if name not in names]
 
     def save(self, path: str # `.npz` or `.safetensors`
             ) -> None:
@@ -333,8 +333,8 @@ class Module:
         save_checkpoint(path, {name.lstrip("/"): value for name, value in self.state_dict().items()}, {"module": type(self).__name__})
 
     def load(self, path: str,        # a file of `save`, or a checkpoint of a training run
-             strict: bool = True     # whether all names must fit
-            ) -> tuple[list[str], list[str]]: # names that are missing, names that were not expected
+             strict: bool = True     # whether all must fit; otherwise what fits is set
+            ) -> tuple[list[str], list[str]]: # the variables that were not set, the names that were not used
         "Set all variables from a file."
         arrays, meta = load_checkpoint(path)
         if "epoch" in meta: arrays = {name[len("model/"):]: value for name, value in arrays.items() if name.startswith("model/")}

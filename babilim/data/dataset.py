@@ -139,20 +139,22 @@ class _TokenList(Sequence):
     def __len__(self) -> int:
         return len(self._kept)
 
-# %% ../../nbs/data/dataset.ipynb #61157dcd
+# %% ../../nbs/data/dataset.ipynb #be325add
 def _version_of(transformer: Any) -> str:
     version = getattr(transformer, "version", None)
     if version is None: raise TypeError(f"The transformer {_name_of(transformer)} has no version, which a cache needs. Make it a babilim.data.Transformer.")
     return str(version)
 
 
+def _stated(say: Callable) -> Any:
+    "A version, where there is one."
+    try: return say()
+    except (AttributeError, NotImplementedError): return None
+
+
 def _known_versions(dataset: Any) -> list:
     "What getters and transformers say of themselves, where they do."
-    known = []
-    for say in (dataset._get_version, *[lambda t=transformer: t.version for transformer in dataset.transformers]):
-        try: known.append(say())
-        except (AttributeError, NotImplementedError): known.append(None)
-    return known
+    return [_stated(dataset._get_version), *[_stated(lambda: transformer.version) for transformer in dataset.transformers]]
 
 
 def _digest(tokens: Sequence) -> str:
@@ -241,7 +243,7 @@ def _list_quarantined(record: dict, count: int) -> None: # of samples in quarant
     where = "" if folder is None else f" All are listed in {_QUARANTINE}."
     logging.warn(f"The sample {record['token']!r} of {record['dataset']} can't be prepared and is left out from now on ({count} so far): {record['step']}: {record['error'].rstrip('.')}.{where}")
 
-# %% ../../nbs/data/dataset.ipynb #586bf0e3
+# %% ../../nbs/data/dataset.ipynb #8abe62e9
 class Dataset(_TokenList):
     "A sequence of (input, output): a subclass sets `all_sample_tokens` and gives `get_<field>(self, sample_token)` for each field."
     epoch: int = 0  # augmentation is a function of (seed, epoch, index); loaders set it
@@ -284,6 +286,13 @@ class Dataset(_TokenList):
 
     def _stored_versions(self) -> list[str]:
         return [str(self._get_version()), *map(_version_of, self.transformers)]
+
+    def provenance(self) -> dict[str, Any]: # what JSON can hold
+        "What the samples are made by, as a run remembers it: their number, and the versions of getters and transformers, where there are some."
+        def texts(transformers: Sequence) -> list[str]: return [f"{_name_of(t)} {_stated(lambda: t.version)}" for t in transformers]
+        getters = _stated(self._get_version)
+        return {"samples": len(self), "getters": getters if getters is None else str(getters),
+                "transformers": texts(self.transformers), "realtime_transformers": texts(self.realtime_transformers)}
 
     # ---- samples ----
     def __getitem__(self, index: Any) -> Any: # (input, output), a list of them for a slice

@@ -121,7 +121,19 @@ def record_run(folder: str, config: Optional[Config]) -> None:
     write_atomically(path, lambda file: file.write(json.dumps(runs, indent=2).encode()))
     if config is not None: config.save(os.path.join(folder, "config.json"))
 
-# %% ../../nbs/training/supervised.ipynb #5264b7c5
+# %% ../../nbs/training/supervised.ipynb #71764999
+def _origin(loader: Any, config: Optional[Config]) -> dict[str, Any]:
+    "What a run depends on beside its code, as JSON can hold it."
+    dataset = getattr(loader, "dataset", None)
+    return {"data": dataset.provenance() if isinstance(dataset, Dataset) else None, "config": None if config is None else config.plain()}
+
+
+def _changes(before: Optional[Mapping], now: Optional[Mapping]) -> str:
+    "`samples 400 -> 500, ...`; nothing where one of the two is not known."
+    if not before or not now: return ""
+    return ", ".join(f"{name} {before.get(name)!r} -> {now.get(name)!r}" for name in sorted({*before, *now}) if before.get(name) != now.get(name))
+
+
 def _check_run(path: str, meta: Mapping[str, Any]) -> None:
     if "epoch" not in meta: raise CheckpointError(f"{path} holds a model, but not the state of a run. Load it with model.load(path).")
 
@@ -133,22 +145,32 @@ class RunState:
         arrays = {f"{part}/{name.lstrip('/')}": value for part in ("model", "loss", "optimizer") for name, value in getattr(self, part).state_dict().items()}
         arrays.update({f"random/{name}": value for name, value in engine().random_state().items()})
         meta = {"epoch": self.epoch, "step": self.step, "steps_per_epoch": self.steps_per_epoch, "seed": get_seed(), "backend": get_backend(), "lr": self.optimizer.lr, "lr_factor": self.lr_factor,
-                "means": self._means.state_dict(), "history": [*self.history], "callbacks": [[type(c).__name__, c.state_dict()] for c in self.callbacks]}
+                "origin": self._origin, "means": self._means.state_dict(), "history": [*self.history], "callbacks": [[type(c).__name__, c.state_dict()] for c in self.callbacks]}
         return arrays, meta
 
     def save(self, path: str) -> None:
         "Write the whole state of the run."
         save_checkpoint(path, *self.snapshot())
 
-    def resume(self, log_dir: str # the folder of a run, or one of its checkpoints
+    def resume(self, log_dir: str,       # the folder of a run, or one of its checkpoints
+               strict: bool = True       # whether data of another version is an error; otherwise it is a warning
               ) -> None:
         "Let the next `fit` go on where that run stopped; the newest valid checkpoint counts."
         paths = [log_dir] if os.path.isfile(log_dir) else checkpoints_in(os.path.join(log_dir, "checkpoints"))
         path, arrays, meta = load_newest(paths, logging.warn)
         _check_run(path, meta)
-        self._state = path, arrays, meta
+        self._state = path, arrays, meta, strict
 
-    def _restore(self, path: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> None:
+    def _check_origin(self, path: str, origin: Mapping[str, Any], strict: bool) -> None:
+        "Name what changed since the checkpoint was written; other data is refused."
+        data, config = (_changes(origin.get(name), self._origin[name]) for name in ("data", "config"))
+        if data:
+            changed = f"{path} is of a run on other data: {data}."
+            if strict: raise CheckpointError(f"{changed} Nothing was loaded. If that is meant, call resume(..., strict=False), or start a new run from its weights with model.load(path).")
+            logging.warn(changed)
+        if config: logging.warn(f"The config is not that of {path}: {config}.")
+
+    def _restore(self, path: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], strict: bool = True) -> None:
         parts = {part: {k[len(part):]: v for k, v in arrays.items() if k.startswith(part + "/")} for part in ("model", "loss", "optimizer")}
         for part, state in parts.items():  # all checks come before the first change
             variables = getattr(self, part).named_variables
@@ -156,6 +178,7 @@ class RunState:
             except CheckpointError as error: raise CheckpointError(f"{path}: {error}") from None
         if meta["steps_per_epoch"] != self.steps_per_epoch:
             raise CheckpointError(f"{path} is of a run with {meta['steps_per_epoch']} steps an epoch, this one has {self.steps_per_epoch}: the data or the batch size changed.")
+        self._check_origin(path, meta.get("origin", {}), strict)
         if meta["seed"] != get_seed(): raise CheckpointError(f"{path} is of a run with the seed {meta['seed']}, this one has {get_seed()}. Call babilim.set_seed({meta['seed']}).")
         for part, state in parts.items(): getattr(self, part).load_state_dict(state)
         engine().set_random_state({k[len("random/"):]: v for k, v in arrays.items() if k.startswith("random/")})
@@ -171,7 +194,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #a1d882f9
+# %% ../../nbs/training/supervised.ipynb #087d5368
 def _as_float32(value: Any) -> Any:
     "What a product in 16 bits gave, as others expect it."
     return value.cast("float32") if isinstance(value, ITensor) and value.dtype in ("bfloat16", "float16") else value
@@ -208,7 +231,7 @@ class SupervisedTrainer(RunState):
         self.epoch, self.step, self.epochs, self.steps_per_epoch, self.eval_steps = 0, 0, 0, 0, 0
         self.history: list[dict[str, Any]] = []
         self.variables: list[Tensor] = []
-        self._means, self._state, self._stop, self._backup = self._new_means(), None, StopSignals(), None
+        self._means, self._state, self._stop, self._backup, self._origin = self._new_means(), None, StopSignals(), None, _origin(None, None)
         self._hook()
 
     # ---- the step ----
@@ -236,7 +259,7 @@ class SupervisedTrainer(RunState):
         config = getattr(getattr(train, "dataset", None), "config", None)
         self.epochs = config.train_epochs if epochs is None else epochs
         self.epoch, self.step, self.steps_per_epoch, self._means, self.history = 0, 0, len(train), self._new_means(), []
-        self.dropped, self.lr_factor = 0, 1.0
+        self.dropped, self.lr_factor, self._origin = 0, 1.0, _origin(train, config)
         self._hook()
         with StopSignals() as self._stop:
             try: self._fit(train, dev, config)
