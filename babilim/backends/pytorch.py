@@ -17,10 +17,11 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem',
            'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense',
            'dense_each', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
-           'scaled_dot_product_attention', 'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly',
-           'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
-           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
-           'call_native', 'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'Tape', 'no_grad',
+           'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps', 'is_native_module',
+           'is_native_variable', 'is_native_trainable', 'native_module_variables', 'prepare_native_module',
+           'set_native_training', 'call_native', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
+           'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #4840c173
 import builtins
@@ -570,6 +571,72 @@ def scaled_dot_product_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tens
     mask = _attention_mask(mask, causal, q, k)
     with sdpa_kernel(SDPBackend.MATH) if len(_tapes) > 1 else contextlib.nullcontext():
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
+
+# %% ../../nbs/backends/pytorch.ipynb #6e57d7da
+def _checked_lengths(lengths: Optional[torch.Tensor], x: torch.Tensor) -> tuple: # lengths as int64, what is padding, x without its values there
+    if lengths is None: return None, None, x
+    count, lengths = x.shape[1], lengths.long()
+    if lengths.is_cuda:
+        wrong = (lengths < 0) | (lengths > count)
+        lengths, x = lengths.masked_fill(wrong, count), x.masked_fill(wrong[:, None, None], float("nan"))
+    else:
+        try: lengths = torch.arange(count + 1).gather(0, lengths)  # complains if one is out of range
+        except (IndexError, RuntimeError): raise _range_error(numpy(lengths), count + 1, "length", "lengths") from None
+    padding = (torch.arange(count, device=x.device) >= lengths[:, None]).unsqueeze(-1)
+    return lengths, padding, x.masked_fill(padding, 0.0)
+
+
+def _backwards(x: torch.Tensor, lengths: Optional[torch.Tensor]) -> torch.Tensor:
+    "Each sequence of (batch, length, features) turned around, padding where it was."
+    if lengths is None: return x.flip(1)
+    steps = torch.arange(x.shape[1], device=x.device)
+    places = torch.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return x.gather(1, places.unsqueeze(-1).expand(x.shape))
+
+
+def _at_end(first: torch.Tensor, y: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    "The state after the last real step."
+    states = torch.cat([first.unsqueeze(1), y], 1)
+    return states.gather(1, lengths[:, None, None].expand(-1, 1, y.shape[-1])).squeeze(1)
+
+
+def _zeros_for(x: torch.Tensor, weight: torch.Tensor, state: Optional[torch.Tensor]) -> torch.Tensor:
+    return x.new_zeros(len(x), weight.shape[1]) if state is None else state
+
+
+def _plain_kernels() -> contextlib.AbstractContextManager:
+    scope = contextlib.ExitStack()
+    if len(_tapes) > 1: scope.enter_context(torch.backends.mkldnn.flags(enabled=False)), scope.enter_context(torch.backends.cudnn.flags(enabled=False))
+    return scope
+
+
+def _finished(first: torch.Tensor, y: torch.Tensor, last: torch.Tensor, lengths: Optional[torch.Tensor], padding: Optional[torch.Tensor], backwards: bool) -> list: # outputs in their order, last state
+    if lengths is not None: last, y = _at_end(first, y, lengths), y.masked_fill(padding, 0.0)
+    return [_backwards(y, lengths) if backwards else y, last]
+
+# %% ../../nbs/backends/pytorch.ipynb #9b9267f8
+def _with_padding(x: torch.Tensor, padding: torch.Tensor, weight: torch.Tensor) -> tuple:
+    "Inputs and weight with the feature that keeps an LSTM's cell as it is."
+    gates = torch.tensor([-1e4, 1e4, 0.0, 0.0], dtype=x.dtype, device=x.device).repeat_interleave(len(weight) // 4)
+    return torch.cat([x, padding.to(x.dtype)], -1), torch.cat([weight, gates.unsqueeze(1)], 1)
+
+
+def lstm(x: torch.Tensor, h: Optional[torch.Tensor], c: Optional[torch.Tensor], weights: Sequence[torch.Tensor], lengths: Optional[torch.Tensor], backwards: bool) -> list:
+    "PyTorch's LSTM over x (batch, length, features) with weights [input, hidden] or [input, hidden, input bias, hidden bias]: outputs, last h, last c."
+    (lengths, padding, x), h, c = _checked_lengths(lengths, x), _zeros_for(x, weights[1], h), _zeros_for(x, weights[1], c)
+    if backwards: x = _backwards(x, lengths)
+    first, *rest = weights
+    if lengths is not None: x, first = _with_padding(x, padding, first)
+    with _plain_kernels(): y, last_h, last_c = torch.lstm(x, (h.unsqueeze(0), c.unsqueeze(0)), [first, *rest], len(weights) == 4, 1, 0.0, torch.is_grad_enabled(), False, True)
+    return [*_finished(h, y, last_h.squeeze(0), lengths, padding, backwards), last_c.squeeze(0)]
+
+
+def gru(x: torch.Tensor, h: Optional[torch.Tensor], weights: Sequence[torch.Tensor], lengths: Optional[torch.Tensor], backwards: bool) -> list:
+    "PyTorch's GRU over x (batch, length, features) with weights [input, hidden] or [input, hidden, input bias, hidden bias]: outputs, last h."
+    (lengths, padding, x), h = _checked_lengths(lengths, x), _zeros_for(x, weights[1], h)
+    if backwards: x = _backwards(x, lengths)
+    with _plain_kernels(): y, last = torch.gru(x, h.unsqueeze(0), list(weights), len(weights) == 4, 1, 0.0, torch.is_grad_enabled(), False, True)
+    return _finished(h, y, last.squeeze(0), lengths, padding, backwards)
 
 # %% ../../nbs/backends/pytorch.ipynb #5433f2d6
 _NO_LABEL = torch.iinfo(torch.int64).min

@@ -17,10 +17,11 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem',
            'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense',
            'dense_each', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
-           'scaled_dot_product_attention', 'sparse_cross_entropy', 'Tape', 'no_grad', 'executing_eagerly',
-           'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
-           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
-           'call_native', 'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'Tape', 'no_grad',
+           'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps', 'is_native_module',
+           'is_native_variable', 'is_native_trainable', 'native_module_variables', 'prepare_native_module',
+           'set_native_training', 'call_native', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
+           'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -738,6 +739,135 @@ def scaled_dot_product_attention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask:
     if mask is None: return tf.matmul(tf.nn.softmax(scores), v)
     scores += tf.cast(~mask, dtype) * (dtype.min / 2)  # halved: a score is added to it
     return tf.matmul(tf.nn.softmax(scores), v) * tf.cast(tf.reduce_any(mask, -1, keepdims=True), dtype)
+
+# %% ../../nbs/backends/tf.ipynb #7fc04201
+def _scan(step: Callable, states: list, inputs: list, sizes: Sequence[int], backwards: bool = False) -> tuple: # last states, outputs stacked
+    "`states, outputs = step(states, inputs[t])` for each t of (length, batch, features)."
+    dtype, count, last = inputs[0].dtype, tf.shape(inputs[0])[0], len(states)
+    def body(t, *values):
+        new, outputs = step(list(values[:last]), [x[t] for x in inputs])
+        return (t - 1 if backwards else t + 1, *new, *(a.write(t, y) for a, y in zip(values[last:], outputs)))
+    arrays = [tf.TensorArray(dtype, count, element_shape=(inputs[0].shape[1], size)) for size in sizes]
+    _, *found = tf.while_loop(lambda t, *_: t >= 0 if backwards else t < count, body, (count - 1 if backwards else 0, *states, *arrays))
+    return found[:last], [a.stack() for a in found[last:]]
+
+
+def _before(first: tf.Tensor, states: tf.Tensor) -> tf.Tensor:
+    "What the state was before each step."
+    return tf.concat([first[None], states[:-1]], 0)
+
+
+def _product_of_sums(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    "xᵀ y, summed over length and batch."
+    return tf.matmul(tf.reshape(x, (-1, x.shape[-1])), tf.reshape(y, (-1, y.shape[-1])), transpose_a=True)
+
+
+@tf.custom_gradient
+def _lstm(z: tf.Tensor, h: tf.Tensor, c: tf.Tensor, weight: tf.Tensor) -> tuple:
+    "Outputs and cells for what the inputs add to the gates, z (length, batch, 4 features)."
+    size = weight.shape[0]
+    def step(states, inputs):
+        i, f, g, o = tf.split(inputs[0] + tf.matmul(states[0], weight), 4, -1)
+        i, f, g, o = tf.sigmoid(i), tf.sigmoid(f), tf.tanh(g), tf.sigmoid(o)
+        cell = f * states[1] + i * g
+        output = o * tf.tanh(cell)
+        return [output, cell], [output, cell, tf.concat([i, f, g, o], -1)]
+    _, (outputs, cells, gates) = _scan(step, [h, c], [z], [size, size, 4 * size])
+    def gradient(d_outputs, d_cells):
+        i, f, g, o = tf.split(gates, 4, -1)
+        level = tf.tanh(cells)
+        by_cell = tf.concat([g * i * (1 - i), _before(c, cells) * f * (1 - f), i * (1 - g * g)], -1)
+        def back(states, inputs):
+            d_output, d_cell, through, by_cell, by_output, f = inputs
+            dh = states[0] + d_output
+            dc = states[1] + d_cell + dh * through
+            dz = tf.concat([tf.tile(dc, (1, 3)) * by_cell, dh * by_output], -1)
+            return [tf.matmul(dz, weight, transpose_b=True), dc * f], [dz]
+        inputs = [d_outputs, d_cells, o * (1 - level * level), by_cell, level * o * (1 - o), f]
+        (dh, dc), (dz,) = _scan(back, [tf.zeros_like(h), tf.zeros_like(c)], inputs, [4 * size], True)
+        return dz, dh, dc, _product_of_sums(_before(h, outputs), dz)
+    return (outputs, cells), gradient
+
+
+@tf.custom_gradient
+def _gru(z: tf.Tensor, h: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor) -> tuple:
+    "Outputs for what the inputs add to the gates, z (length, batch, 3 features)."
+    size = weight.shape[0]
+    def step(states, inputs):
+        (a, b, inner), (c, d, own) = tf.split(inputs[0], 3, -1), tf.split(tf.matmul(states[0], weight) + bias, 3, -1)
+        r, u = tf.sigmoid(a + c), tf.sigmoid(b + d)
+        n = tf.tanh(inner + r * own)
+        output = n + u * (states[0] - n)
+        return [output], [output, tf.concat([r, u, n, own], -1)]
+    _, (outputs, gates) = _scan(step, [h], [z], [size, 4 * size])
+    def gradient(d_outputs):
+        r, u, n, own = tf.split(gates, 4, -1)
+        by_new = (1 - u) * (1 - n * n)
+        by_gates = tf.concat([by_new * own * r * (1 - r), (_before(h, outputs) - n) * u * (1 - u)], -1)
+        by_hidden = tf.concat([by_gates, by_new * r], -1)
+        def back(states, inputs):
+            d_output, by_hidden, u = inputs
+            dh = states[0] + d_output
+            return [dh * u + tf.matmul(tf.tile(dh, (1, 3)) * by_hidden, weight, transpose_b=True)], [dh]
+        (first,), (dh,) = _scan(back, [tf.zeros_like(h)], [d_outputs, by_hidden, u], [size], True)
+        dh = tf.tile(dh, (1, 1, 3))
+        d_hidden = dh * by_hidden
+        return dh * tf.concat([by_gates, by_new], -1), first, _product_of_sums(_before(h, outputs), d_hidden), tf.reduce_sum(d_hidden, (0, 1))
+    return outputs, gradient
+
+# %% ../../nbs/backends/tf.ipynb #0c737a6d
+def _checked_lengths(lengths: Optional[tf.Tensor], x: tf.Tensor) -> tuple: # lengths as int64, what is real, x with 0 in the padding
+    if lengths is None: return None, None, x
+    count, lengths = tf.shape(x, out_type=tf.int64)[1], tf.cast(lengths, tf.int64)
+    if _device != "cpu":
+        wrong = (lengths < 0) | (lengths > count)
+        lengths, x = tf.where(wrong, count, lengths), tf.where(wrong[:, None, None], tf.constant(np.nan, x.dtype), x)
+    else:
+        try: lengths = tf.gather(tf.range(count + 1), lengths)  # complains if one is out of range
+        except tf.errors.InvalidArgumentError: raise _range_error(numpy(lengths), int(count) + 1, "length", "lengths") from None
+    real = (tf.range(count) < lengths[:, None])[..., None]
+    return lengths, real, tf.where(real, x, tf.zeros_like(x))
+
+
+def _backwards(x: tf.Tensor, lengths: Optional[tf.Tensor]) -> tf.Tensor:
+    "Each sequence of (batch, length, features) turned around, padding where it was."
+    return tf.reverse(x, [1]) if lengths is None else tf.reverse_sequence(x, lengths, seq_axis=1, batch_axis=0)
+
+
+def _at_end(first: tf.Tensor, states: tf.Tensor, lengths: Optional[tf.Tensor]) -> tf.Tensor:
+    "The state after the last real step."
+    if lengths is None: return states[-1]
+    places = tf.stack([lengths, tf.range(tf.size(lengths, out_type=tf.int64))], -1)
+    return tf.gather_nd(tf.concat([first[None], states], 0), places)
+
+
+def _zeros_for(x: tf.Tensor, weight: tf.Tensor, state: Optional[tf.Tensor]) -> tf.Tensor:
+    return tf.zeros((tf.shape(x)[0], weight.shape[0]), x.dtype) if state is None else tf.convert_to_tensor(state)
+
+
+def _finished(outputs: tf.Tensor, real: Optional[tf.Tensor], lengths: Optional[tf.Tensor], backwards: bool) -> tf.Tensor: # (batch, length, features) in the order of the inputs
+    y = tf.transpose(outputs, (1, 0, 2))
+    if lengths is not None: y = tf.where(real, y, tf.zeros_like(y))
+    return _backwards(y, lengths) if backwards else y
+
+# %% ../../nbs/backends/tf.ipynb #c9188a7b
+def lstm(x: tf.Tensor, h: Optional[tf.Tensor], c: Optional[tf.Tensor], weights: Sequence[tf.Tensor], lengths: Optional[tf.Tensor], backwards: bool) -> list:
+    "PyTorch's LSTM over x (batch, length, features) with weights [input, hidden] or [input, hidden, input bias, hidden bias]: outputs, last h, last c."
+    (lengths, real, x), h, c = _checked_lengths(lengths, x), _zeros_for(x, weights[1], h), _zeros_for(x, weights[1], c)
+    if backwards: x = _backwards(x, lengths)
+    z = dense(tf.transpose(x, (1, 0, 2)), weights[0], weights[2] + weights[3] if len(weights) == 4 else None)
+    outputs, cells = _lstm(z, h, c, tf.convert_to_tensor(weights[1]))
+    return [_finished(outputs, real, lengths, backwards), _at_end(h, outputs, lengths), _at_end(c, cells, lengths)]
+
+
+def gru(x: tf.Tensor, h: Optional[tf.Tensor], weights: Sequence[tf.Tensor], lengths: Optional[tf.Tensor], backwards: bool) -> list:
+    "PyTorch's GRU over x (batch, length, features) with weights [input, hidden] or [input, hidden, input bias, hidden bias]: outputs, last h."
+    (lengths, real, x), h = _checked_lengths(lengths, x), _zeros_for(x, weights[1], h)
+    if backwards: x = _backwards(x, lengths)
+    z = dense(tf.transpose(x, (1, 0, 2)), weights[0], weights[2] if len(weights) == 4 else None)
+    bias = tf.convert_to_tensor(weights[3]) if len(weights) == 4 else tf.zeros(weights[1].shape[1], x.dtype)
+    outputs = _gru(z, h, tf.convert_to_tensor(weights[1]), bias)
+    return [_finished(outputs, real, lengths, backwards), _at_end(h, outputs, lengths)]
 
 # %% ../../nbs/backends/tf.ipynb #64b5073a
 def sparse_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
