@@ -25,5 +25,6 @@ setup(
         **{extra: c[f"{extra}_requirements"].split() for extra in ("pytorch", "tf", "dev")},
         "docs": [f"{package}; python_version >= '3.11'" for package in c["docs_requirements"].split()],  # as Sphinx 9
     },
-    entry_points={"nbdev": [f"{c['lib_path']}={c['lib_path']}._modidx:d"]},
+    entry_points={"console_scripts": ["babilim=babilim.__main__:main"],
+                  "nbdev": [f"{c['lib_path']}={c['lib_path']}._modidx:d"]},
 )

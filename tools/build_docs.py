@@ -25,7 +25,7 @@ BUILD = ROOT / "_proc"
 PAGES, HTML = BUILD / "pages", BUILD / "html"
 COLAB = f"https://colab.research.google.com/github/{CONFIG.user}/{CONFIG.repo}/blob/{CONFIG.branch}/{DOCS.name}"
 SIDEBAR = {  # a folder stands for its notebooks, below its overview; what is named nowhere comes last
-    "Tutorial": ["[0-9]*.ipynb", "fashion_mnist/command_line.ipynb"],
+    "Tutorial": ["[0-9]*.ipynb", "fashion_mnist/command_line.ipynb", "new_project.ipynb"],
     "Guides": ["guides/*.ipynb"],
     "Reference": ["core", "backends", "data", "model", "training"],
     "Results": ["benchmark.ipynb", "fashion_mnist/parity.ipynb"],
