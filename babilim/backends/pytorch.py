@@ -17,13 +17,14 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem',
            'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense',
            'dense_each', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
-           'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'Tape', 'no_grad',
-           'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps', 'is_native_module',
-           'is_native_variable', 'is_native_trainable', 'native_module_variables', 'prepare_native_module',
-           'set_native_training', 'call_native', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
-           'seed_native']
+           'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'values_known',
+           'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
+           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
+           'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
+           'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
+           'random_state', 'set_random_state', 'seed_native']
 
-# %% ../../nbs/backends/pytorch.ipynb #4840c173
+# %% ../../nbs/backends/pytorch.ipynb #573d3d29
 import builtins
 import contextlib
 import functools
@@ -35,7 +36,7 @@ import torch
 import torch.nn.functional as F
 import torch.utils._pytree as pytree
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 # %% ../../nbs/backends/pytorch.ipynb #bc2c38f1
@@ -653,6 +654,59 @@ def sparse_cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Te
     try: loss = F.cross_entropy(logits if logits.ndim == 2 else logits.reshape(-1, classes), flat, reduction="none", ignore_index=_NO_LABEL)
     except IndexError: raise _range_error(numpy(labels), classes) from None
     return (loss if wrong is None else loss.masked_fill(wrong, float("nan"))).reshape(labels.shape)
+
+# %% ../../nbs/backends/pytorch.ipynb #0b8729d4
+def values_known(x: torch.Tensor) -> bool:
+    "Whether the values of `x` can be looked at here: they need not be waited for, and no step is being recorded."
+    return not x.is_cuda and _get_current_dispatch_mode() is None
+
+
+def binary_cross_entropy_from_logits(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    "`-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x))`, each."
+    return F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+
+
+def binary_cross_entropy(probabilities: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    "`-t log(p) - (1 - t) log(1 - p)`, each; no logarithm is below -100."
+    if not probabilities.is_cuda:
+        if values_known(probabilities) and not ((probabilities >= 0) & (probabilities <= 1)).all():
+            raise ValueError(f"These values are no probabilities, as they are not all in [0, 1]: the least is {probabilities.min().item():g}, the greatest {probabilities.max().item():g}.")
+        return F.binary_cross_entropy(probabilities, targets, reduction="none")
+    wrong = ~((probabilities >= 0) & (probabilities <= 1))
+    return F.binary_cross_entropy(probabilities.masked_fill(wrong, 0), targets, reduction="none").masked_fill(wrong, float("nan"))
+
+
+def _ctc_checked(labels: torch.Tensor, inside: torch.Tensor, classes: int, blank: int) -> torch.Tensor:
+    "Where a label that counts is no class, or the blank."
+    wrong = inside & ((labels < 0) | (labels >= classes) | (labels == blank))
+    if not values_known(labels) or not wrong.any(): return wrong
+    if ((labels == blank) & inside).any(): raise ValueError(f"The label {blank} is the blank, so it can't be in a sequence of labels. Give the blank another number.")
+    raise _range_error(np.where(inside.numpy(), labels.numpy(), 0), classes)
+
+
+def ctc_loss(logits: torch.Tensor, labels: torch.Tensor, lengths: torch.Tensor, label_lengths: torch.Tensor, blank: int) -> torch.Tensor:
+    "-log of the probability of `labels` (batch, length), whatever their places in `logits` (batch, time, classes) are: (batch,)."
+    labels, lengths, label_lengths = labels.long(), lengths.long(), label_lengths.long()
+    inside = torch.arange(labels.shape[1], device=labels.device) < label_lengths[:, None]
+    wrong = _ctc_checked(labels, inside, logits.shape[-1], blank)
+    repeated = (labels[:, 1:] == labels[:, :-1]) & inside[:, 1:]
+    fits = lengths >= label_lengths + repeated.sum(-1)
+    labels = labels.masked_fill(wrong | ~inside, 0 if blank else 1)
+    loss, _ = torch._ctc_loss(torch.log_softmax(logits, -1).transpose(0, 1), labels, lengths, label_lengths, blank, True)
+    return loss.masked_fill(~fits, float("inf")).masked_fill(wrong.any(-1), float("nan"))
+
+
+def call_native_loss(function: Callable, prediction: Any, truth: Any) -> Any:
+    "Call a loss of PyTorch, which takes the prediction first."
+    return function(prediction, truth)
+
+# %% ../../nbs/backends/pytorch.ipynb #dfc4ad16
+def histogram(x: torch.Tensor, length: int) -> torch.Tensor:
+    "How often each integer in [0, length) occurs in `x`, as float64; others are not counted."
+    flat = x.reshape(-1).long()
+    inside = (flat >= 0) & (flat < length)
+    counts = torch.zeros(length, dtype=torch.float64, device=x.device)
+    return counts.index_add(0, flat.masked_fill(~inside, 0), inside.double()) if length else counts
 
 # %% ../../nbs/backends/pytorch.ipynb #5276b3ae
 class Tape:

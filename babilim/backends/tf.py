@@ -17,11 +17,12 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem',
            'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense',
            'dense_each', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
-           'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'Tape', 'no_grad',
-           'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps', 'is_native_module',
-           'is_native_variable', 'is_native_trainable', 'native_module_variables', 'prepare_native_module',
-           'set_native_training', 'call_native', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
-           'seed_native']
+           'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'values_known',
+           'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
+           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
+           'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
+           'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
+           'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -876,6 +877,100 @@ def sparse_cross_entropy(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         raise ValueError(f"Labels of the shape {tuple(labels.shape)} do not fit logits of the shape {tuple(logits.shape)}: they need {tuple(logits.shape[:-1])}.")
     try: return tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int64), logits)
     except tf.errors.InvalidArgumentError: raise _range_error(numpy(labels), logits.shape[-1]) from None
+
+# %% ../../nbs/backends/tf.ipynb #c7abe47e
+def values_known(x: tf.Tensor) -> bool:
+    "Whether the values of `x` can be looked at here: they need not be waited for, and no step is being compiled."
+    return _device == "cpu" and tf.executing_eagerly()
+
+
+def binary_cross_entropy_from_logits(logits: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    "`-t log(sigmoid(x)) - (1 - t) log(1 - sigmoid(x))`, each."
+    return tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+
+
+_SMALLEST = float(np.float32(1e-12))  # PyTorch's, which is a float32 also beside float64
+
+
+@tf.custom_gradient
+def _binary_cross_entropy(p: tf.Tensor, t: tf.Tensor) -> tuple:
+    loss = -t * tf.maximum(tf.math.log(p), -100) - (1 - t) * tf.maximum(tf.math.log1p(-p), -100)
+    return loss, lambda dy: (dy * (p - t) / tf.maximum(p * (1 - p), _SMALLEST), None)
+
+
+def binary_cross_entropy(probabilities: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    "`-t log(p) - (1 - t) log(1 - p)`, each; no logarithm is below -100."
+    wrong = ~((probabilities >= 0) & (probabilities <= 1))
+    if values_known(probabilities) and tf.reduce_any(wrong):
+        raise ValueError(f"These values are no probabilities, as they are not all in [0, 1]: the least is {tf.reduce_min(probabilities).numpy():g}, the greatest {tf.reduce_max(probabilities).numpy():g}.")
+    return tf.where(wrong, tf.constant(np.nan, probabilities.dtype), _binary_cross_entropy(tf.where(wrong, tf.zeros_like(probabilities), probabilities), targets))
+
+
+def _ctc_checked(labels: tf.Tensor, inside: tf.Tensor, classes: int, blank: int) -> tf.Tensor:
+    "Where a label that counts is no class, or the blank."
+    wrong = inside & ((labels < 0) | (labels >= classes) | (labels == blank))
+    if not values_known(labels) or not tf.reduce_any(wrong): return wrong
+    if tf.reduce_any((labels == blank) & inside): raise ValueError(f"The label {blank} is the blank, so it can't be in a sequence of labels. Give the blank another number.")
+    raise _range_error(np.where(inside.numpy(), labels.numpy(), 0), classes)
+
+
+def _ctc_kernel(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor, label_lengths: tf.Tensor, fits: tf.Tensor, blank: int) -> tf.Tensor:
+    "By TensorFlow's own kernel, with the blank as the last class; what it refuses is 0."
+    takes = fits & (label_lengths > 0)
+    order = [c for c in range(logits.shape[-1]) if c != blank] + [blank]
+    labels = tf.where(takes[:, None], labels, 0 if blank else 1)
+    places = tf.where(tf.sequence_mask(tf.where(takes, label_lengths, 1), tf.shape(labels)[1]))
+    values = tf.gather_nd(labels, places)
+    loss = tf.raw_ops.CTCLoss(inputs=tf.transpose(tf.gather(logits, order, axis=-1), (1, 0, 2)), labels_indices=places, sequence_length=tf.cast(lengths, tf.int32),
+                              labels_values=tf.cast(tf.where(values > blank, values - 1, values), tf.int32), ignore_longer_outputs_than_inputs=True).loss
+    before_end = tf.cast(tf.sequence_mask(lengths, logits.shape[1]), logits.dtype)
+    return tf.where(takes, loss, -tf.reduce_sum(tf.nn.log_softmax(logits)[..., blank] * before_end, -1))  # nothing but blanks
+
+
+def _ctc_sum(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor, label_lengths: tf.Tensor, blank: int) -> tf.Tensor:
+    "By the forward recursion over the labels with blanks around them."
+    never, batch, size = tf.constant(-1e30, logits.dtype), tf.shape(labels)[0], 2 * labels.shape[1] + 1
+    blanks = tf.fill(tf.shape(labels), tf.constant(blank, labels.dtype))
+    path = tf.concat([tf.reshape(tf.stack([blanks, labels], -1), (batch, size - 1)), tf.fill((batch, 1), tf.constant(blank, labels.dtype))], 1)
+    skips = tf.concat([tf.zeros((batch, builtins.min(2, size)), tf.bool), (path[:, 2:] != blank) & (path[:, 2:] != path[:, :-2])], 1)
+    emitted = tf.transpose(tf.gather(tf.nn.log_softmax(logits), path, batch_dims=1, axis=2), (1, 0, 2))
+    def shifted(a, n): return tf.concat([tf.fill((batch, n), never), a], 1)[:, :size]
+    def step(a, inputs):
+        now, time = inputs
+        come = tf.reduce_logsumexp(tf.stack([a, shifted(a, 1), tf.where(skips, shifted(a, 2), never)]), 0)
+        return tf.where((time < lengths)[:, None], tf.maximum(come, never) + now, a)
+    start = tf.where(tf.range(size) < 2, emitted[0], never)
+    steps = tf.range(1, logits.shape[1], dtype=tf.int64)
+    last = tf.foldl(step, (emitted[1:], steps), start) if logits.shape[1] > 1 else start
+    ends = tf.stack([2 * label_lengths, tf.maximum(2 * label_lengths - 1, 0)], 1)
+    found = tf.gather(last, ends, batch_dims=1)
+    return -tf.reduce_logsumexp(tf.where(tf.stack([label_lengths >= 0, label_lengths > 0], 1), found, never), -1)
+
+
+def ctc_loss(logits: tf.Tensor, labels: tf.Tensor, lengths: tf.Tensor, label_lengths: tf.Tensor, blank: int) -> tf.Tensor:
+    "-log of the probability of `labels` (batch, length), whatever their places in `logits` (batch, time, classes) are: (batch,)."
+    labels, lengths, label_lengths = (tf.cast(x, tf.int64) for x in (labels, lengths, label_lengths))
+    inside = tf.sequence_mask(label_lengths, labels.shape[1])
+    wrong = _ctc_checked(labels, inside, logits.shape[-1], blank)
+    repeated = (labels[:, 1:] == labels[:, :-1]) & inside[:, 1:]
+    fits = lengths >= label_lengths + tf.reduce_sum(tf.cast(repeated, tf.int64), -1)
+    labels = tf.where(wrong | ~inside, tf.constant(0 if blank else 1, tf.int64), labels)
+    if logits.dtype == tf.float32 and _device == "cpu" and labels.shape[1]: loss = _ctc_kernel(logits, labels, lengths, label_lengths, fits, blank)
+    else: loss = _ctc_sum(logits, labels, lengths, label_lengths, blank)
+    loss = tf.where(fits, loss, tf.constant(np.inf, loss.dtype))
+    return tf.where(tf.reduce_any(wrong, -1), tf.constant(np.nan, loss.dtype), loss)
+
+
+def call_native_loss(function: Callable, prediction: Any, truth: Any) -> Any:
+    "Call a loss of Keras or TensorFlow, which takes the truth first."
+    return function(truth, prediction)
+
+# %% ../../nbs/backends/tf.ipynb #0b52a56d
+def histogram(x: tf.Tensor, length: int) -> tf.Tensor:
+    "How often each integer in [0, length) occurs in `x`, as float64; others are not counted."
+    flat = tf.reshape(tf.cast(x, tf.int64), (-1,))
+    inside = (flat >= 0) & (flat < length)
+    return tf.math.unsorted_segment_sum(tf.cast(inside, tf.float64), tf.where(inside, flat, -1), length)
 
 # %% ../../nbs/backends/tf.ipynb #1e72e161
 class Tape:

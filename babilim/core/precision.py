@@ -13,11 +13,11 @@ from .backend import get_float_type
 # %% auto #0
 __all__ = ['active_precision', 'Precision']
 
-# %% ../../nbs/core/precision.ipynb #34aeddf1
+# %% ../../nbs/core/precision.ipynb #c844ebd3
 _DTYPES = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
 _PRODUCTS = {"dense", "dense_each", "conv2d", "matmul", "scaled_dot_product_attention"}
 _SUMS = {"sum", "mean", "variance", "prod", "cumsum", "exp", "expm1", "log", "log1p", "power", "reciprocal", "rsqrt", "softplus",
-         "softmax", "log_softmax", "sparse_cross_entropy", "lstm", "gru"}
+         "softmax", "log_softmax", "sparse_cross_entropy", "binary_cross_entropy", "binary_cross_entropy_from_logits", "ctc_loss", "lstm", "gru"}
 
 
 class _Active(threading.local):
