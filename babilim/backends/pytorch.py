@@ -849,7 +849,7 @@ class _Recorder(TorchDispatchMode):
         with torch.no_grad():
             for name, value in self.before.items(): self.outside[name].copy_(value)
 
-# %% ../../nbs/backends/pytorch.ipynb #ecdbefd8
+# %% ../../nbs/backends/pytorch.ipynb #71dd6d3f
 _ALIASES = (torch.ops.aten.alias.default, torch.ops.aten.detach.default)  # another name for a tensor: only autograd cares
 
 
@@ -909,9 +909,17 @@ class _Record:
         return builtins.all(x is y or x.dtype == y.dtype and torch.equal(x, y) for x, y in pairs)
 
     def function(self) -> Callable:
-        names = {**self.outside, **{name: getattr(value, "_op", value) for name, value in self.constants.items()}}  # past the Python layer of operations
+        names = {**self.outside, **{name: _replayed(value) for name, value in self.constants.items()}}
         exec(self.text, names)
         return names["program"]
+
+
+def _replayed(value: Any) -> Any:
+    "An operation as a replay calls it, past the Python layer; a constant as it is."
+    if value is not torch.ops.aten.mkldnn_rnn_layer.default: return getattr(value, "_op", value)
+    def training(*args: Any) -> Any:  # it keeps what its derivative needs only where gradients are on
+        with torch.enable_grad(), torch._C._AutoDispatchBelowAutograd(): return value._op(*args)
+    return training
 
 
 def _pattern(outputs: Any) -> str:
