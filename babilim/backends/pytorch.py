@@ -8,15 +8,19 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'logical_or', 'logical_xor', 'bitwise_and', 'bitwise_or', 'bitwise_xor', 'maximum', 'minimum', 'logical_not',
            'invert', 'negative', 'absolute', 'sign', 'square', 'reciprocal', 'exp', 'expm1', 'log', 'log1p', 'sqrt',
            'rsqrt', 'erf', 'sin', 'cos', 'tan', 'arcsin', 'arccos', 'arctan', 'sinh', 'cosh', 'tanh', 'floor', 'ceil',
-           'round', 'isnan', 'isinf', 'isfinite', 'Axis', 'relu', 'sigmoid', 'STEPS_PER_CALL', 'version', 'is_native',
+           'round', 'isnan', 'isinf', 'isfinite', 'Axis', 'arcsinh', 'arccosh', 'arctanh', 'trunc', 'signbit', 'exp2',
+           'log2', 'log10', 'erfc', 'erfinv', 'lgamma', 'digamma', 'xlogy', 'arctan2', 'nextafter',
+           'bitwise_left_shift', 'bitwise_right_shift', 'relu', 'sigmoid', 'STEPS_PER_CALL', 'version', 'is_native',
            'error_message', 'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize',
            'dtype_name', 'shape', 'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient',
            'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
            'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all',
            'all_finite', 'argmax', 'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze',
-           'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem',
-           'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense',
-           'dense_each', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
+           'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last',
+           'logsumexp', 'cumprod', 'roll', 'pad', 'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along',
+           'scatter', 'einsum', 'det', 'slogdet', 'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd',
+           'svdvals', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each',
+           'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
            'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'values_known',
            'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
            'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
@@ -39,11 +43,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-# %% ../../nbs/backends/pytorch.ipynb #bc2c38f1
+# %% ../../nbs/backends/pytorch.ipynb #e3c38d1a
 NAME = "pytorch"
 NATIVE_SUFFIX = "pytorch"  # ModuleNative looks for _build_pytorch and _call_pytorch
 CHANNEL_AXIS = 1  # images are (batch, channels, height, width)
-MISTAKES = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, OverflowError)  # what wrong arguments raise
+MISTAKES = (RuntimeError, NotImplementedError, TypeError, ValueError, IndexError, OverflowError, torch.linalg.LinAlgError)  # what wrong arguments raise
 
 _device = torch.device("cpu")
 _tapes: list = []  # those that are open, outermost first
@@ -197,7 +201,7 @@ def image_to_numpy(image: np.ndarray) -> np.ndarray:
     "This engine's layout to channels last (the last three axes)."
     return np.ascontiguousarray(np.moveaxis(image, -3, -1))
 
-# %% ../../nbs/backends/pytorch.ipynb #525e672b
+# %% ../../nbs/backends/pytorch.ipynb #111e1c03
 def _tensors(x: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
     "Both as tensors; a number gets the dtype that it has beside the other."
     if not isinstance(y, torch.Tensor): y = torch.as_tensor(y, dtype=torch.result_type(x, y))
@@ -225,8 +229,19 @@ def _subtract(x: torch.Tensor, y: Any) -> torch.Tensor:
     if dtype == torch.bool: raise TypeError("One boolean can't be subtracted from another: use ^, or cast them.")
     return torch.sub(x.to(dtype), y.to(dtype))
 
-# %% ../../nbs/backends/pytorch.ipynb #3a3408e9
-add, subtract, multiply, power = _binary(torch.add), _binary(_subtract), _binary(torch.mul), _binary(torch.pow)
+
+def _power(x: torch.Tensor, y: Any) -> torch.Tensor:
+    "As NumPy: integers have no negative powers, where PyTorch would say 0."
+    if isinstance(y, torch.Tensor) and not (x.dtype.is_floating_point or y.dtype.is_floating_point) and bool((y < 0).any()):
+        raise ValueError("Integers to negative integer powers are not allowed.")
+    return torch.pow(x, y)
+
+
+def _sign(x: torch.Tensor) -> torch.Tensor:
+    return torch.where(torch.isnan(x), x.detach(), torch.sign(x)) if x.dtype.is_floating_point else torch.sign(x)
+
+# %% ../../nbs/backends/pytorch.ipynb #023aa472
+add, subtract, multiply, power = _binary(torch.add), _binary(_subtract), _binary(torch.mul), _binary(_power)
 divide, floor_divide, remainder = _binary(torch.true_divide), _binary(torch.floor_divide), _binary(torch.remainder)
 equal, not_equal, less = _binary(torch.eq), _binary(torch.ne), _binary(torch.lt)
 less_equal, greater, greater_equal = _binary(torch.le), _binary(torch.gt), _binary(torch.ge)
@@ -234,7 +249,7 @@ logical_and, logical_or, logical_xor = _on_tensors(torch.logical_and), _on_tenso
 bitwise_and, bitwise_or, bitwise_xor = _binary(torch.bitwise_and), _binary(torch.bitwise_or), _binary(torch.bitwise_xor)
 maximum, minimum = _on_tensors(torch.maximum), _on_tensors(torch.minimum)
 logical_not, invert = torch.logical_not, torch.bitwise_not
-negative, absolute, sign, square, reciprocal = torch.neg, torch.abs, torch.sign, torch.square, torch.reciprocal
+negative, absolute, sign, square, reciprocal = torch.neg, torch.abs, _sign, torch.square, torch.reciprocal
 exp, expm1, log, log1p, sqrt, rsqrt, erf = torch.exp, torch.expm1, torch.log, torch.log1p, torch.sqrt, torch.rsqrt, torch.erf
 sin, cos, tan, arcsin, arccos, arctan = torch.sin, torch.cos, torch.tan, torch.arcsin, torch.arccos, torch.arctan
 sinh, cosh, tanh, floor, ceil, round = torch.sinh, torch.cosh, torch.tanh, torch.floor, torch.ceil, torch.round
@@ -340,7 +355,7 @@ def matmul(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         x, y = x.to(dtype), y.to(dtype)
     return torch.matmul(x, y)
 
-# %% ../../nbs/backends/pytorch.ipynb #c9a9adea
+# %% ../../nbs/backends/pytorch.ipynb #4f785d27
 def reshape(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     "The same values in another shape."
     return torch.reshape(x, tuple(shape))
@@ -391,16 +406,6 @@ def stack(xs: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
     return torch.stack(tuple(xs), dim=axis)
 
 
-def sort(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
-    "Ascending along `axis`."
-    return torch.sort(x, dim=axis).values
-
-
-def argsort(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
-    "The indices that sort, equal values in their order."
-    return torch.argsort(x, dim=axis, stable=True)
-
-
 def one_hot(x: torch.Tensor, classes: int, dtype: str) -> torch.Tensor:
     "1 at the index of each class, else 0, along a new last axis; a class out of range gives zeros."
     return (x.unsqueeze(-1) == torch.arange(classes, device=x.device)).to(getattr(torch, dtype))
@@ -430,6 +435,128 @@ def getitem(x: torch.Tensor, index: tuple) -> torch.Tensor:
 def gather_last(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
     "For each row of `x` (..., n) the entry that `index` (...) names."
     return torch.gather(x, -1, index.long().unsqueeze(-1)).squeeze(-1)
+
+# %% ../../nbs/backends/pytorch.ipynb #84688837
+arcsinh, arccosh, arctanh, trunc, signbit = torch.asinh, torch.acosh, torch.atanh, torch.trunc, torch.signbit
+exp2, log2, log10, erfc, erfinv = torch.exp2, torch.log2, torch.log10, torch.erfc, torch.erfinv
+lgamma, digamma, xlogy = torch.lgamma, torch.digamma, _on_tensors(torch.xlogy)
+arctan2, nextafter = _on_tensors(torch.arctan2), _on_tensors(torch.nextafter)
+bitwise_left_shift, bitwise_right_shift = _on_tensors(torch.bitwise_left_shift), _on_tensors(torch.bitwise_right_shift)
+
+
+def logsumexp(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
+    "log(sum(exp(x))), without overflow."
+    return _reduce(torch.logsumexp, _float(x), axis, keepdims)
+
+
+def cumprod(x: torch.Tensor, axis: int) -> torch.Tensor:
+    "The running product along `axis`; integers and booleans multiply as int64."
+    return torch.cumprod(x, dim=axis)
+
+
+def roll(x: torch.Tensor, shifts: Sequence[int], axes: Sequence[int]) -> torch.Tensor:
+    "Moved along each axis; what leaves at the end comes in at the start."
+    return torch.roll(x, tuple(shifts), tuple(axes))
+
+
+def pad(x: torch.Tensor, widths: Sequence[tuple], value: float) -> torch.Tensor:
+    "With `value` before and after, so often as the pair of each axis says."
+    return F.pad(x, [n for pair in reversed(widths) for n in pair], value=value)
+
+
+def sort(x: torch.Tensor, axis: int = -1, descending: bool = False) -> torch.Tensor:
+    "Ordered along `axis`; NaN is the greatest value."
+    return torch.sort(x, dim=axis, descending=descending, stable=True).values
+
+
+def argsort(x: torch.Tensor, axis: int = -1, descending: bool = False) -> torch.Tensor:
+    "The indices that sort, equal values in their order."
+    return torch.argsort(x, dim=axis, descending=descending, stable=True)
+
+
+def top_k(x: torch.Tensor, k: int) -> list:
+    "The k greatest values of the last axis, greatest first, and where they are; of equal ones the first."
+    values, order = torch.sort(x, dim=-1, descending=True, stable=True)  # torch.topk takes any of equal ones
+    return [values[..., :k], order[..., :k]]
+
+
+def searchsorted(x: torch.Tensor, values: torch.Tensor, right: bool) -> torch.Tensor:
+    "Where in the ascending vector `x` each of the values belongs: before equal ones, or behind them."
+    dtype = torch.promote_types(x.dtype, values.dtype)
+    return torch.searchsorted(x.to(dtype).contiguous(), values.to(dtype).contiguous(), right=right)
+
+
+def nonzero(x: torch.Tensor) -> list:
+    "The indices along each axis of what is not 0."
+    return list(torch.nonzero(x, as_tuple=True))
+
+
+def take_along(x: torch.Tensor, indices: torch.Tensor, axis: int) -> torch.Tensor:
+    "For each place of `indices` the value of `x` that it names along `axis`; the other axes agree."
+    return torch.gather(x, axis, indices.long())
+
+
+def scatter(x: torch.Tensor, places: torch.Tensor, values: torch.Tensor, mode: str) -> torch.Tensor:
+    "A copy of the vector `x` with the values added at their places, or, for `max` and `min`, what is greater or smaller."
+    if mode == "add": return x.index_add(0, places, values.to(x.dtype))
+    return x.scatter_reduce(0, places, values.to(x.dtype), "a" + mode)
+
+# %% ../../nbs/backends/pytorch.ipynb #479f6b8b
+def einsum(subscripts: str, xs: Sequence[torch.Tensor]) -> torch.Tensor:
+    "Einstein's sum of products; dtypes are promoted."
+    dtype = functools.reduce(torch.promote_types, [x.dtype for x in xs])
+    return torch.einsum(subscripts, *(x.to(dtype) for x in xs))
+
+
+def det(x: torch.Tensor) -> torch.Tensor:
+    "The determinant of each matrix."
+    return torch.linalg.det(_float(x))
+
+
+def slogdet(x: torch.Tensor) -> list:
+    "The sign and the logarithm of the absolute value of each determinant."
+    return list(torch.linalg.slogdet(_float(x)))
+
+
+def inv(x: torch.Tensor) -> torch.Tensor:
+    "The inverse of each matrix."
+    return torch.linalg.inv(_float(x))
+
+
+def solve(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    "The matrices `z` with `x @ z == y`; the axes before the last two agree."
+    dtype = torch.promote_types(_float(x).dtype, _float(y).dtype)
+    return torch.linalg.solve(x.to(dtype), y.to(dtype))
+
+
+def cholesky(x: torch.Tensor) -> torch.Tensor:
+    "The lower triangle whose product with its transpose is `x`."
+    return torch.linalg.cholesky(_float(x))
+
+
+def qr(x: torch.Tensor, complete: bool) -> list:
+    "Orthogonal and upper triangular factors."
+    return list(torch.linalg.qr(_float(x), "complete" if complete else "reduced"))
+
+
+def eigh(x: torch.Tensor) -> list:
+    "Ascending eigenvalues and the eigenvectors, as columns, of symmetric matrices."
+    return list(torch.linalg.eigh(_float(x)))
+
+
+def eigvalsh(x: torch.Tensor) -> torch.Tensor:
+    "Ascending eigenvalues of symmetric matrices."
+    return torch.linalg.eigvalsh(_float(x))
+
+
+def svd(x: torch.Tensor, full_matrices: bool) -> list:
+    "Left singular vectors, as columns, descending singular values, right singular vectors, as rows."
+    return list(torch.linalg.svd(_float(x), full_matrices=full_matrices))
+
+
+def svdvals(x: torch.Tensor) -> torch.Tensor:
+    "Descending singular values."
+    return torch.linalg.svdvals(_float(x))
 
 # %% ../../nbs/backends/pytorch.ipynb #b51da77b
 def _floating(op: Callable) -> Callable:

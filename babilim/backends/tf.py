@@ -8,15 +8,19 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'logical_or', 'logical_xor', 'bitwise_and', 'bitwise_or', 'bitwise_xor', 'maximum', 'minimum', 'logical_not',
            'invert', 'negative', 'absolute', 'sign', 'square', 'reciprocal', 'exp', 'expm1', 'log', 'log1p', 'sqrt',
            'rsqrt', 'erf', 'sin', 'cos', 'tan', 'arcsin', 'arccos', 'arctan', 'sinh', 'cosh', 'tanh', 'floor', 'ceil',
-           'round', 'isnan', 'isinf', 'isfinite', 'Axis', 'relu', 'sigmoid', 'STEPS_PER_CALL', 'version', 'is_native',
+           'round', 'isnan', 'isinf', 'isfinite', 'Axis', 'arcsinh', 'arccosh', 'arctanh', 'trunc', 'signbit', 'exp2',
+           'log2', 'log10', 'erfc', 'erfinv', 'lgamma', 'digamma', 'xlogy', 'arctan2', 'nextafter',
+           'bitwise_left_shift', 'bitwise_right_shift', 'relu', 'sigmoid', 'STEPS_PER_CALL', 'version', 'is_native',
            'error_message', 'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize',
            'dtype_name', 'shape', 'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient',
            'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
            'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all',
            'all_finite', 'argmax', 'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze',
-           'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'sort', 'argsort', 'one_hot', 'getitem',
-           'gather_last', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense',
-           'dense_each', 'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
+           'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last',
+           'logsumexp', 'cumprod', 'roll', 'pad', 'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along',
+           'scatter', 'einsum', 'det', 'slogdet', 'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd',
+           'svdvals', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each',
+           'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
            'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'values_known',
            'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
            'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
@@ -274,7 +278,7 @@ def _logical(op: Callable) -> Callable:
     def apply(*xs): return op(*(tf.cast(x, tf.bool) for x in xs))
     return apply
 
-# %% ../../nbs/backends/tf.ipynb #bd922c65
+# %% ../../nbs/backends/tf.ipynb #0fb2779e
 def _add(x, y): return x | y if x.dtype == tf.bool else tf.add(x, y)
 def _multiply(x, y): return x & y if x.dtype == tf.bool else tf.multiply(x, y)
 def _and(x, y): return x & y if x.dtype == tf.bool else tf.bitwise.bitwise_and(x, y)
@@ -290,13 +294,21 @@ def _subtract(x: Any, y: Any) -> tf.Tensor:
     return tf.subtract(x, y)
 
 
+def _floor_divide(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    "As NumPy: by way of the remainder, so that -1 // inf is -1 and inf // 1 is NaN."
+    if not x.dtype.is_floating: return tf.math.floordiv(x, y)
+    rest = tf.raw_ops.TruncateMod(x=x, y=y)
+    quotient = tf.round((x - rest) / y) - tf.cast((rest != 0) & ((rest < 0) != (y < 0)), x.dtype)
+    return tf.where(y == 0, x / y, quotient)
+
+
 def _divide(x: Any, y: Any) -> tf.Tensor:
     x, y = _pair(x if is_native(y) else _float(x), y if is_native(x) else _float(y))  # so that uint8 / -2 is a float
     return tf.divide(_float(x), _float(y))
 
-# %% ../../nbs/backends/tf.ipynb #b787318a
+# %% ../../nbs/backends/tf.ipynb #f7dcd94f
 add, subtract, multiply, power = _binary(_add), _subtract, _binary(_multiply), _binary(_wide(tf.pow, tf.uint8))
-divide, floor_divide, remainder = _divide, _binary(tf.math.floordiv), _binary(tf.math.floormod)
+divide, floor_divide, remainder = _divide, _binary(_floor_divide), _binary(tf.math.floormod)
 equal, not_equal, less = _binary(tf.math.equal), _binary(tf.math.not_equal), _binary(_wide(tf.less, tf.bool, back=False))
 less_equal, greater, greater_equal = (_binary(_wide(op, tf.bool, back=False)) for op in (tf.less_equal, tf.greater, tf.greater_equal))
 logical_and, logical_or, logical_xor = _logical(tf.logical_and), _logical(tf.logical_or), _logical(tf.math.logical_xor)
@@ -344,7 +356,7 @@ def _extreme(op: Callable, x: tf.Tensor, axis: Axis, keepdims: bool) -> tf.Tenso
         if x.shape[a] == 0: raise ValueError(f"There is no value along the axis {a}.")
     return _wide(op, tf.bool)(x, axis, keepdims)
 
-# %% ../../nbs/backends/tf.ipynb #5fedf3c0
+# %% ../../nbs/backends/tf.ipynb #09ac7035
 def sum(x: tf.Tensor, axis: Axis = None, keepdims: bool = False) -> tf.Tensor:
     "The sum; integers and booleans add up as int64."
     return tf.reduce_sum(_sums(x), axis, keepdims)
@@ -386,8 +398,12 @@ def all(x: tf.Tensor, axis: Axis = None, keepdims: bool = False) -> tf.Tensor:
 
 
 def _arg(op: Callable, x: tf.Tensor, axis: Optional[int]) -> tf.Tensor:
+    x, axis = (tf.reshape(x, [-1]), 0) if axis is None else (x, axis)
     if x.dtype == tf.bool: x = tf.cast(x, tf.int8)
-    return op(tf.reshape(x, [-1]) if axis is None else x, 0 if axis is None else axis)
+    place = op(x, axis)
+    if not x.dtype.is_floating: return place
+    unclear = tf.math.is_nan(x)  # the first NaN wins, as in NumPy
+    return tf.where(tf.reduce_any(unclear, axis), tf.argmax(tf.cast(unclear, tf.int8), axis), place)
 
 
 def all_finite(xs: Sequence[tf.Tensor]) -> tf.Tensor:
@@ -424,7 +440,7 @@ def matmul(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         x, y = tf.cast(x, dtype), tf.cast(y, dtype)
     return _wide(_product, tf.uint8, tf.int8, tf.int16)(x, y)
 
-# %% ../../nbs/backends/tf.ipynb #1eca6503
+# %% ../../nbs/backends/tf.ipynb #e05dab5e
 def reshape(x: tf.Tensor, shape: Sequence[int]) -> tf.Tensor:
     "The same values in another shape."
     return tf.reshape(x, tuple(shape))
@@ -484,16 +500,6 @@ def stack(xs: Sequence[tf.Tensor], axis: int) -> tf.Tensor:
     return tf.stack(_one_dtype(xs), axis)
 
 
-def sort(x: tf.Tensor, axis: int = -1) -> tf.Tensor:
-    "Ascending along `axis`."
-    return _wide(tf.sort, tf.bool)(x, axis)
-
-
-def argsort(x: tf.Tensor, axis: int = -1) -> tf.Tensor:
-    "The indices that sort, equal values in their order."
-    return tf.cast(tf.argsort(_sums(x) if x.dtype == tf.bool else x, axis, stable=True), tf.int64)
-
-
 def one_hot(x: tf.Tensor, classes: int, dtype: str) -> tf.Tensor:
     "1 at the index of each class, else 0, along a new last axis; a class out of range gives zeros."
     return tf.cast(tf.cast(x, tf.int64)[..., None] == tf.range(classes, dtype=tf.int64), dtype)
@@ -540,6 +546,171 @@ def getitem(x: tf.Tensor, index: tuple) -> tf.Tensor:
 def gather_last(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     "For each row of `x` (..., n) the entry that `index` (...) names."
     return tf.gather(x, tf.cast(index, tf.int64), axis=-1, batch_dims=x.shape.rank - 1)
+
+# %% ../../nbs/backends/tf.ipynb #0109ca57
+def _keys(x: tf.Tensor) -> tf.Tensor:
+    "Integers in the order of the values; NaN is the greatest, both zeros are equal."
+    if not x.dtype.is_floating: return tf.cast(x, tf.int64) if x.dtype == tf.bool else x
+    if x.dtype.size < 4: x = tf.cast(x, tf.float32)
+    kind = tf.int32 if x.dtype == tf.float32 else tf.int64
+    bits = tf.bitcast(x, kind)
+    return tf.where(tf.math.is_nan(x), kind.max, tf.where(bits < 0, kind.min - bits, bits))
+
+
+def _exact(x: tf.Tensor, base: float) -> tf.Tensor:
+    "The logarithm to `base`, whole numbers without a rounding error."
+    y = tf.math.log(x) * tf.constant(1 / np.log(base), x.dtype)
+    whole = tf.round(y)
+    fits = tf.math.is_finite(y) & (tf.pow(tf.constant(base, x.dtype), whole) == x)
+    return y + tf.stop_gradient(tf.where(fits, whole - y, tf.zeros_like(y)))
+
+
+def _signbit(x: tf.Tensor) -> tf.Tensor:
+    if not x.dtype.is_floating: return less(x, 0)
+    return tf.bitcast(x, {2: tf.int16, 4: tf.int32, 8: tf.int64}[x.dtype.size]) < 0
+
+
+def _shift(op: Callable) -> Callable:
+    @functools.wraps(op)
+    def apply(x, y):
+        x, y = _pair(x, y)
+        if not x.dtype.is_integer: raise TypeError(f"Only integers have bits to shift, not {x.dtype.name}.")
+        return op(x, y)
+    return apply
+
+# %% ../../nbs/backends/tf.ipynb #a4fa197c
+arcsinh, arccosh, arctanh, trunc, signbit = _unary(tf.asinh), _unary(tf.acosh), _unary(tf.atanh), _flat(lambda x: tf.where(x < 0, tf.math.ceil(x), tf.floor(x))), _signbit
+exp2, log2, log10, erfc, erfinv = _unary(lambda x: tf.pow(tf.constant(2, x.dtype), x)), _unary(lambda x: _exact(x, 2)), _unary(lambda x: _exact(x, 10)), _unary(tf.math.erfc), _unary(tf.math.erfinv)
+lgamma, digamma, xlogy = _unary(tf.math.lgamma), _unary(tf.math.digamma), _binary(lambda x, y: tf.math.xlogy(_float(x), _float(y)))
+arctan2, nextafter = _binary(lambda x, y: tf.atan2(_float(x), _float(y))), _binary(tf.math.nextafter)
+bitwise_left_shift, bitwise_right_shift = _shift(tf.bitwise.left_shift), _shift(tf.bitwise.right_shift)
+
+
+def logsumexp(x: tf.Tensor, axis: Axis = None, keepdims: bool = False) -> tf.Tensor:
+    "log(sum(exp(x))), without overflow."
+    return tf.reduce_logsumexp(_float(x), axis, keepdims)
+
+
+def cumprod(x: tf.Tensor, axis: int) -> tf.Tensor:
+    "The running product along `axis`; integers and booleans multiply as int64."
+    x, size, step = _sums(x), x.shape[axis], 1
+    if size is None: raise ValueError(f"The size of the axis {axis} must be known.")
+    while step < size:  # TensorFlow's own has the gradient NaN where a value is 0
+        first, rest = tf.split(x, [step, size - step], axis)
+        x = tf.concat([first, rest * tf.split(x, [size - step, step], axis)[0]], axis)
+        step *= 2
+    return x
+
+
+def roll(x: tf.Tensor, shifts: Sequence[int], axes: Sequence[int]) -> tf.Tensor:
+    "Moved along each axis; what leaves at the end comes in at the start."
+    return tf.roll(x, list(shifts), list(axes)) if axes else tf.identity(x)
+
+
+def pad(x: tf.Tensor, widths: Sequence[tuple], value: float) -> tf.Tensor:
+    "With `value` before and after, so often as the pair of each axis says."
+    return tf.pad(x, list(widths), constant_values=tf.constant(value, x.dtype)) if widths else tf.identity(x)
+
+
+def sort(x: tf.Tensor, axis: int = -1, descending: bool = False) -> tf.Tensor:
+    "Ordered along `axis`; NaN is the greatest value."
+    return take_along(x, argsort(x, axis, descending), axis)
+
+
+def argsort(x: tf.Tensor, axis: int = -1, descending: bool = False) -> tf.Tensor:
+    "The indices that sort, equal values in their order."
+    return tf.cast(tf.argsort(_keys(x), axis, "DESCENDING" if descending else "ASCENDING", stable=True), tf.int64)
+
+
+def top_k(x: tf.Tensor, k: int) -> list:
+    "The k greatest values of the last axis, greatest first, and where they are; of equal ones the first."
+    order = tf.cast(tf.math.top_k(_keys(x), k).indices, tf.int64)
+    return [take_along(x, order, x.shape.rank - 1), order]
+
+
+def searchsorted(x: tf.Tensor, values: tf.Tensor, right: bool) -> tf.Tensor:
+    "Where in the ascending vector `x` each of the values belongs: before equal ones, or behind them."
+    dtype = _common(x.dtype, values.dtype)
+    found = tf.searchsorted(_keys(tf.cast(x, dtype)), tf.reshape(_keys(tf.cast(values, dtype)), [-1]), "right" if right else "left", tf.int64)
+    return tf.reshape(found, tf.shape(values))
+
+
+def nonzero(x: tf.Tensor) -> list:
+    "The indices along each axis of what is not 0."
+    return tf.unstack(tf.where(x if x.dtype == tf.bool else x != 0), axis=1, num=x.shape.rank)
+
+
+def take_along(x: tf.Tensor, indices: tf.Tensor, axis: int) -> tf.Tensor:
+    "For each place of `indices` the value of `x` that it names along `axis`; the other axes agree."
+    last = x.shape.rank - 1
+    axis, indices = axis % x.shape.rank, tf.cast(indices, tf.int64)
+    if axis == last: return tf.gather(x, indices, axis=last, batch_dims=last)
+    swapped = [last if a == axis else axis if a == last else a for a in range(last + 1)]
+    return tf.transpose(tf.gather(tf.transpose(x, swapped), tf.transpose(indices, swapped), axis=last, batch_dims=last), swapped)
+
+
+def scatter(x: tf.Tensor, places: tf.Tensor, values: tf.Tensor, mode: str) -> tf.Tensor:
+    "A copy of the vector `x` with the values added at their places, or, for `max` and `min`, what is greater or smaller."
+    op = {"add": tf.tensor_scatter_nd_add, "max": tf.tensor_scatter_nd_max, "min": tf.tensor_scatter_nd_min}[mode]
+    return op(x, tf.cast(places, tf.int64)[:, None], tf.cast(values, x.dtype))
+
+# %% ../../nbs/backends/tf.ipynb #ae6db32b
+def einsum(subscripts: str, xs: Sequence[tf.Tensor]) -> tf.Tensor:
+    "Einstein's sum of products; dtypes are promoted."
+    xs = _one_dtype(xs)
+    return _wide(lambda *xs: tf.einsum(subscripts, *xs), tf.uint8, tf.int8, tf.int16)(*xs)
+
+
+def det(x: tf.Tensor) -> tf.Tensor:
+    "The determinant of each matrix."
+    return tf.linalg.det(_float(x))
+
+
+def slogdet(x: tf.Tensor) -> list:
+    "The sign and the logarithm of the absolute value of each determinant."
+    return list(tf.linalg.slogdet(_float(x)))
+
+
+def inv(x: tf.Tensor) -> tf.Tensor:
+    "The inverse of each matrix."
+    return tf.linalg.inv(_float(x))
+
+
+def solve(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    "The matrices `z` with `x @ z == y`; the axes before the last two agree."
+    return tf.linalg.solve(*_one_dtype([_float(x), _float(y)]))
+
+
+def cholesky(x: tf.Tensor) -> tf.Tensor:
+    "The lower triangle whose product with its transpose is `x`."
+    y = tf.linalg.cholesky(_float(x))
+    return tf.linalg.set_diag(y, tf.debugging.check_numerics(tf.linalg.diag_part(y), "The matrix is not positive definite"))
+
+
+def qr(x: tf.Tensor, complete: bool) -> list:
+    "Orthogonal and upper triangular factors."
+    return list(tf.linalg.qr(_float(x), full_matrices=complete))
+
+
+def eigh(x: tf.Tensor) -> list:
+    "Ascending eigenvalues and the eigenvectors, as columns, of symmetric matrices."
+    return list(tf.linalg.eigh(_float(x)))
+
+
+def eigvalsh(x: tf.Tensor) -> tf.Tensor:
+    "Ascending eigenvalues of symmetric matrices."
+    return tf.linalg.eigvalsh(_float(x))
+
+
+def svd(x: tf.Tensor, full_matrices: bool) -> list:
+    "Left singular vectors, as columns, descending singular values, right singular vectors, as rows."
+    s, u, v = tf.linalg.svd(_float(x), full_matrices=full_matrices)
+    return [u, s, tf.linalg.matrix_transpose(v)]
+
+
+def svdvals(x: tf.Tensor) -> tf.Tensor:
+    "Descending singular values."
+    return tf.linalg.svd(_float(x), compute_uv=False)
 
 # %% ../../nbs/backends/tf.ipynb #3dcd384e
 relu, sigmoid = tf.nn.relu, _unary(tf.sigmoid)
