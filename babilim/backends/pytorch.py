@@ -25,8 +25,8 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
            'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
            'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
-           'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
-           'random_state', 'set_random_state', 'seed_native']
+           'prepare_native_module', 'set_native_training', 'call_native', 'native_module', 'native_dataset',
+           'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #573d3d29
 import builtins
@@ -1134,6 +1134,33 @@ def set_native_training(module: torch.nn.Module, training: bool) -> None:
 def call_native(function: Callable, args: tuple, kwargs: dict, training: bool) -> Any:
     "Call a native module or function; PyTorch's modules know their mode."
     return function(*args, **kwargs)
+
+# %% ../../nbs/backends/pytorch.ipynb #bf8bd8cb
+class _Native(torch.nn.Module):
+    "A babilim module as PyTorch's."
+    def __init__(self, module: Any, variables: dict):
+        super().__init__()
+        self.module, self.shared = module, {path.lstrip("/"): variable for path, variable in variables.items()}
+        for path, variable in self.shared.items():
+            if variable.trainable and not isinstance(variable.native, torch.nn.Parameter): variable.native = torch.nn.Parameter(variable.native.detach())  # the same memory
+            if isinstance(variable.native, torch.nn.Parameter): self.register_parameter(path, variable.native)
+            else: self.register_buffer(path, variable.native)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any: return self.module(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> torch.nn.Module:
+        self.module.train(mode)
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> torch.nn.Module:
+        super()._apply(*args, **kwargs)  # moves parameters in place, but makes new buffers
+        for path, variable in self.shared.items(): variable.native = self._buffers.get(path, variable.native)
+        return self
+
+
+def native_module(module: Callable, variables: dict) -> torch.nn.Module:
+    "A babilim module with these variables, by path, as a `torch.nn.Module`."
+    return _Native(module, variables)
 
 # %% ../../nbs/backends/pytorch.ipynb #ba27f7b0
 class _Samples(torch.utils.data.Dataset):

@@ -25,8 +25,8 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
            'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
            'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
-           'prepare_native_module', 'set_native_training', 'call_native', 'native_dataset', 'native_loader',
-           'random_state', 'set_random_state', 'seed_native']
+           'prepare_native_module', 'set_native_training', 'call_native', 'native_module', 'native_dataset',
+           'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -1298,6 +1298,37 @@ def call_native(function: Callable, args: tuple, kwargs: dict, training: bool) -
     "Call a native module or function; a Keras layer is told the mode."
     if _is_keras(function): kwargs = {"training": training, **kwargs}
     return function(*args, **kwargs)
+
+# %% ../../nbs/backends/tf.ipynb #38c62dc7
+@functools.lru_cache(1)
+def _keras_classes() -> tuple[type, type]: # not before they are needed: Keras takes seconds to import
+    import keras
+
+    class Shared(keras.Variable):
+        "A variable of Keras' around one of babilim's."
+        def __init__(self, native: tf.Variable, trainable: bool, name: str):
+            self.of = native
+            super().__init__(native, dtype=dtype_name(native), trainable=trainable, name=name)
+
+        def _initialize(self, value: Any) -> None: self._value = self.of
+
+    class Native(keras.layers.Layer):
+        "A babilim module as Keras' layer."
+        def __init__(self, module: Any, variables: dict):
+            super().__init__()
+            self.module = module
+            self.shared = [Shared(v.native, v.trainable, path.strip("/").replace("/", "_")) for path, v in variables.items()]
+            self.built = True
+
+        def call(self, *args: Any, training: Optional[bool] = None, **kwargs: Any) -> Any:
+            if training is not None: self.module.train(bool(training))
+            return self.module(*args, **kwargs)
+    return Shared, Native
+
+
+def native_module(module: Callable, variables: dict) -> Any:
+    "A babilim module with these variables, by path, as a Keras layer."
+    return _keras_classes()[1](module, variables)
 
 # %% ../../nbs/backends/tf.ipynb #baf1aece
 def native_dataset(samples: Sequence) -> tf.data.Dataset:
