@@ -14,17 +14,21 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'error_message', 'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize',
            'dtype_name', 'shape', 'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient',
            'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
-           'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all',
-           'all_finite', 'argmax', 'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze',
-           'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last',
-           'logsumexp', 'cumprod', 'roll', 'pad', 'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along',
-           'scatter', 'einsum', 'det', 'slogdet', 'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd',
-           'svdvals', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each',
-           'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
-           'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'values_known',
-           'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
-           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
-           'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
+           'image_to_numpy', 'channels_second', 'from_channels_second', 'canonical', 'from_canonical_tensor', 'where',
+           'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'all_finite', 'argmax', 'argmin',
+           'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat', 'tile',
+           'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last', 'logsumexp', 'cumprod', 'roll', 'pad',
+           'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along', 'scatter', 'einsum', 'det', 'slogdet',
+           'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd', 'svdvals', 'softplus', 'leaky_relu', 'elu',
+           'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d', 'batch_norm',
+           'flatten', 'spatial_axes', 'conv1d', 'conv3d', 'conv_transpose1d', 'conv_transpose2d', 'max_pool1d',
+           'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d', 'adaptive_avg_pool2d', 'resize2d', 'group_norm',
+           'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish', 'hardswish', 'hardsigmoid', 'random_bits',
+           'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align', 'roi_pool',
+           'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
+           'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss',
+           'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches',
+           'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
            'prepare_native_module', 'set_native_training', 'call_native', 'native_module', 'native_dataset',
            'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
@@ -200,6 +204,26 @@ def image_from_numpy(image: np.ndarray) -> np.ndarray:
 def image_to_numpy(image: np.ndarray) -> np.ndarray:
     "This engine's layout to channels last (the last three axes)."
     return np.ascontiguousarray(np.moveaxis(image, -3, -1))
+
+# %% ../../nbs/backends/pytorch.ipynb #aba03cec
+def channels_second(x: torch.Tensor) -> torch.Tensor:
+    "Images and volumes as PyTorch has them: the order in which layers name axes and elements."
+    return x
+
+
+def from_channels_second(x: torch.Tensor) -> torch.Tensor:
+    "What `channels_second` gave, in this engine's layout."
+    return x
+
+
+def canonical(x: torch.Tensor, layout: Optional[str]) -> torch.Tensor:
+    "A variable's values in the layout of checkpoints."
+    return x
+
+
+def from_canonical_tensor(x: torch.Tensor, layout: Optional[str]) -> torch.Tensor:
+    "Values in the layout of checkpoints as this engine holds them."
+    return x
 
 # %% ../../nbs/backends/pytorch.ipynb #111e1c03
 def _tensors(x: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -620,7 +644,7 @@ def dense_each(x: torch.Tensor, weights: Sequence[torch.Tensor], biases: Optiona
     y = F.linear(x, torch.cat(tuple(weights)), None if biases is None else torch.cat(tuple(biases)))
     return list(y.split([len(w) for w in weights], -1))
 
-# %% ../../nbs/backends/pytorch.ipynb #c172130a
+# %% ../../nbs/backends/pytorch.ipynb #3870b4cf
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     "Zeros before and after, so that ceil(size / stride) outputs result; an odd one goes after."
     total = builtins.max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
@@ -630,28 +654,32 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]
 def _pad_for(x: torch.Tensor, padding: Any, kernel: Sequence[int], strides: Sequence[int], dilation: Sequence[int], value: float) -> tuple:
     "`x`, padded where PyTorch's own symmetric padding can't, and that padding."
     if padding == "valid": return x, 0
-    if padding != "same": return x, padding
+    if padding != "same": return x, tuple(padding)
     pads = [_same(*a) for a in zip(x.shape[2:], kernel, strides, dilation)]
     if builtins.all(low == high for low, high in pads): return x, tuple(low for low, _ in pads)
     return F.pad(x, [p for pair in reversed(pads) for p in pair], value=value), 0
 
 
-def conv2d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple) -> torch.Tensor:
+def conv2d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> torch.Tensor:
     "Cross-correlation; `padding` is `same`, `valid` or a pair of integers."
     x, padding = _pad_for(x, padding, kernel.shape[2:], strides, dilation, 0.0)
-    return F.conv2d(x, kernel, bias, strides, padding, dilation)
+    return F.conv2d(x, kernel, bias, strides, padding, dilation, groups)
 
 
-def max_pool2d(x: torch.Tensor, size: tuple, strides: tuple, padding: str) -> torch.Tensor:
+def max_pool2d(x: torch.Tensor, size: tuple, strides: tuple, padding: Any) -> torch.Tensor:
     "The greatest value in each window; padding never wins."
     x, padding = _pad_for(x, padding, size, strides, (1, 1), float("-inf"))
     return F.max_pool2d(x, size, strides, padding)
 
-# %% ../../nbs/backends/pytorch.ipynb #5c0686d4
+# %% ../../nbs/backends/pytorch.ipynb #a89e8814
+def _sequences_first(x: torch.Tensor) -> torch.Tensor: return x.transpose(1, 2) if x.ndim == 3 else x
+_sequences_last = _sequences_first  # the same exchange takes them back
+
+
 def batch_norm(x: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
                training: bool, momentum: float, epsilon: float) -> torch.Tensor:
     "Normalised over all axes but the channels; in training `mean` and `var` (unbiased) move by `momentum`."
-    return F.batch_norm(x, mean, var, weight, bias, training, momentum, epsilon)
+    return _sequences_last(F.batch_norm(_sequences_first(x), mean, var, weight, bias, training, momentum, epsilon))
 
 
 def flatten(x: torch.Tensor) -> torch.Tensor:
@@ -662,6 +690,228 @@ def flatten(x: torch.Tensor) -> torch.Tensor:
 def spatial_axes(x: torch.Tensor) -> tuple:
     "The axes of an image batch that are neither batch nor channels."
     return tuple(range(2, x.ndim))
+
+# %% ../../nbs/backends/pytorch.ipynb #f6c624d4
+def conv1d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> torch.Tensor:
+    "`conv2d` along the one axis of sequences (batch, length, features)."
+    x, padding = _pad_for(x.transpose(1, 2), padding, kernel.shape[2:], strides, dilation, 0.0)
+    return F.conv1d(x, kernel, bias, strides, padding, dilation, groups).transpose(1, 2)
+
+
+def conv3d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> torch.Tensor:
+    "`conv2d` along the three axes of volumes."
+    x, padding = _pad_for(x, padding, kernel.shape[2:], strides, dilation, 0.0)
+    return F.conv3d(x, kernel, bias, strides, padding, dilation, groups)
+
+# %% ../../nbs/backends/pytorch.ipynb #6b4060cb
+def _transposed(op: Callable, x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, output_padding: tuple,
+                dilation: tuple, groups: int) -> torch.Tensor:
+    if padding != "same": return op(x, kernel, bias, strides, 0 if padding == "valid" else tuple(padding), output_padding, groups, dilation)
+    over = [(k - 1) * d + 1 - s for k, d, s in zip(kernel.shape[2:], dilation, strides)]
+    y = op(x, kernel, bias, strides, tuple(builtins.max(o, 0) // 2 for o in over), tuple(builtins.max(-o, 0) for o in over), groups, dilation)
+    for axis, o in enumerate(over, 2):
+        if o > 0 and o % 2: y = y.narrow(axis, 0, y.shape[axis] - 1)
+    return y
+
+
+def conv_transpose1d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, output_padding: tuple,
+                     dilation: tuple, groups: int = 1) -> torch.Tensor:
+    "`conv_transpose2d` along the one axis of sequences (batch, length, features)."
+    return _transposed(F.conv_transpose1d, x.transpose(1, 2), kernel, bias, strides, padding, output_padding, dilation, groups).transpose(1, 2)
+
+
+def conv_transpose2d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, output_padding: tuple,
+                     dilation: tuple, groups: int = 1) -> torch.Tensor:
+    "The gradient of `conv2d` by its input; `padding` takes off both ends, `output_padding` adds to the end."
+    return _transposed(F.conv_transpose2d, x, kernel, bias, strides, padding, output_padding, dilation, groups)
+
+# %% ../../nbs/backends/pytorch.ipynb #6f5b0434
+def max_pool1d(x: torch.Tensor, size: tuple, strides: tuple, padding: Any) -> torch.Tensor:
+    "`max_pool2d` along the one axis of sequences (batch, length, features)."
+    x, padding = _pad_for(x.transpose(1, 2), padding, size, strides, (1,), float("-inf"))
+    return F.max_pool1d(x, size, strides, padding).transpose(1, 2)
+
+
+def max_pool3d(x: torch.Tensor, size: tuple, strides: tuple, padding: Any) -> torch.Tensor:
+    "`max_pool2d` along the three axes of volumes."
+    x, padding = _pad_for(x, padding, size, strides, (1, 1, 1), float("-inf"))
+    return F.max_pool3d(x, size, strides, padding)
+
+
+@functools.lru_cache(64)
+def _shares(spatial: tuple, pads: tuple, size: tuple, strides: tuple, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    "The share of each window that is no padding."
+    op = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}[len(size)]
+    return op(F.pad(torch.ones(1, 1, *spatial, dtype=dtype, device=device), pads), size, strides)
+
+
+def _avg_pool(op: Callable, x: torch.Tensor, size: tuple, strides: tuple, padding: Any, count_padding: bool) -> torch.Tensor:
+    spatial = tuple(x.shape[2:])
+    padded, padding = _pad_for(x, padding, size, strides, (1,) * len(size), 0.0)
+    y = op(padded, size, strides, padding, count_include_pad=count_padding)
+    if padded is x or count_padding: return y
+    pads = [p for s, k, t in reversed([*zip(spatial, size, strides)]) for p in _same(s, k, t, 1)]
+    return y / _shares(spatial, tuple(pads), tuple(size), tuple(strides), x.dtype, x.device)
+
+
+def avg_pool1d(x: torch.Tensor, size: tuple, strides: tuple, padding: Any, count_padding: bool) -> torch.Tensor:
+    "`avg_pool2d` along the one axis of sequences (batch, length, features)."
+    return _avg_pool(F.avg_pool1d, x.transpose(1, 2), size, strides, padding, count_padding).transpose(1, 2)
+
+
+def avg_pool2d(x: torch.Tensor, size: tuple, strides: tuple, padding: Any, count_padding: bool) -> torch.Tensor:
+    "The mean of each window, with or without the zeros around the image."
+    return _avg_pool(F.avg_pool2d, x, size, strides, padding, count_padding)
+
+
+def avg_pool3d(x: torch.Tensor, size: tuple, strides: tuple, padding: Any, count_padding: bool) -> torch.Tensor:
+    "`avg_pool2d` along the three axes of volumes."
+    return _avg_pool(F.avg_pool3d, x, size, strides, padding, count_padding)
+
+
+def adaptive_avg_pool2d(x: torch.Tensor, size: tuple) -> torch.Tensor:
+    "Means over windows that divide the image as evenly as they can."
+    return F.adaptive_avg_pool2d(x, size)
+
+# %% ../../nbs/backends/pytorch.ipynb #040fc909
+@functools.lru_cache(64)
+def _nearest(size: int, new: int, device: torch.device) -> torch.Tensor:
+    return torch.from_numpy((2 * np.arange(new) + 1) * size // (2 * new)).to(device)
+
+
+def resize2d(x: torch.Tensor, size: tuple, method: str) -> torch.Tensor:
+    "Images of another size, pixels being squares; `method` is `nearest` or `bilinear`."
+    if method == "bilinear": return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
+    if builtins.all(new % old == 0 for old, new in zip(x.shape[2:], size)): return F.interpolate(x, tuple(size), mode="nearest")
+    return x.index_select(2, _nearest(x.shape[2], size[0], x.device)).index_select(3, _nearest(x.shape[3], size[1], x.device))
+
+# %% ../../nbs/backends/pytorch.ipynb #ecb3d03e
+def group_norm(x: torch.Tensor, groups: int, weight: Optional[torch.Tensor], bias: Optional[torch.Tensor], epsilon: float) -> torch.Tensor:
+    "Normalised over space and the channels of each group (variance divided by n), then `* weight + bias` where they are given."
+    wide = x if x.dtype == torch.float64 else x.float()
+    return _sequences_last(F.group_norm(_sequences_first(wide), groups, weight, bias, epsilon)).to(x.dtype)
+
+
+def rms_norm(x: torch.Tensor, weight: Optional[torch.Tensor], epsilon: float) -> torch.Tensor:
+    "`x / sqrt(mean(x * x) + epsilon)` over the last axis, then `* weight` where it is given."
+    wide = x if x.dtype == torch.float64 else x.float()
+    return F.rms_norm(wide, x.shape[-1:], weight, epsilon).to(x.dtype)
+
+# %% ../../nbs/backends/pytorch.ipynb #e8f31c7b
+@_floating
+def relu6(x: torch.Tensor) -> torch.Tensor:
+    "`x` moved into [0, 6]."
+    return F.relu6(x)
+
+
+def prelu(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    "`x` where positive, else `weight * x`; one weight, or one for each channel of this engine's layout."
+    return _sequences_last(F.prelu(_sequences_first(x), weight))
+
+
+@_floating
+def selu(x: torch.Tensor) -> torch.Tensor:
+    "`scale * elu(x)` with the constants of Klambauer et al. (2017)."
+    return F.selu(x)
+
+
+@_floating
+def gelu_tanh(x: torch.Tensor) -> torch.Tensor:
+    "`gelu`, approximated by the hyperbolic tangent."
+    return F.gelu(x, approximate="tanh")
+
+
+@_floating
+def mish(x: torch.Tensor) -> torch.Tensor:
+    "`x * tanh(softplus(x))`."
+    return x * torch.tanh(softplus(x))
+
+
+@_floating
+def hardswish(x: torch.Tensor) -> torch.Tensor:
+    "`x * relu6(x + 3) / 6`."
+    return F.hardswish(x)
+
+
+@_floating
+def hardsigmoid(x: torch.Tensor) -> torch.Tensor:
+    "`relu6(x + 3) / 6`; PyTorch's own rounds its gradient to float32."
+    return F.relu6(x + 3.0) / 6.0
+
+# %% ../../nbs/backends/pytorch.ipynb #69ee4785
+def _shifted(x: torch.Tensor, bits: int) -> torch.Tensor:
+    return (x >> bits) & ((1 << (32 - bits)) - 1)  # without the sign that an arithmetic shift drags along
+
+
+def _hashed(x: torch.Tensor, key: Any) -> torch.Tensor:
+    "int32 to int32, each bit depending on all (the multipliers are those of C. Wellons' lowbias32); changes `x`."
+    x ^= _shifted(x, 16)
+    x *= 0x7FEB352D
+    x ^= key
+    x ^= _shifted(x, 15)
+    x *= -0x7B935975  # 0x846CA68B
+    x ^= _shifted(x, 16)
+    return x
+
+
+@torch.no_grad()
+def random_bits(count: int, calls: torch.Tensor, key: tuple[int, int]) -> torch.Tensor:
+    "`count` int32 numbers, a function of `key` (two int32) and the number in `calls`."
+    keys = _hashed(calls.to(torch.int32) + torch.tensor(key, dtype=torch.int32, device=calls.device), 0)
+    return _hashed(torch.arange(count, dtype=torch.int32, device=calls.device) + keys[0], keys[1])
+
+
+@torch.no_grad()
+def random_keep(shape: Sequence[int], rate: float, calls: torch.Tensor, key: tuple[int, int], dtype: str) -> torch.Tensor:
+    "A mask in the layout of `channels_second`: 0 with the probability `rate` (in steps of 2^-16), else 1 / (1 - rate)."
+    count = int(np.prod(shape, dtype=np.int64))
+    bits = random_bits((count + 1) // 2, calls, key).view(torch.int16)[:count].reshape(tuple(shape))
+    return (bits >= builtins.round(rate * 65536) - 32768).to(getattr(torch, dtype)).mul_(1 / (1 - rate))
+
+
+@torch.no_grad()
+def random_normal(shape: Sequence[int], calls: torch.Tensor, key: tuple[int, int], dtype: str) -> torch.Tensor:
+    "Numbers from the standard normal distribution (Box and Muller, 1958), in the layout of `channels_second`."
+    count = int(np.prod(shape, dtype=np.int64))
+    uniform = (random_bits(2 * count, calls, key).to(getattr(torch, dtype)) + (2.0**31 + 0.5)) * 2.0**-32
+    return (torch.sqrt(-2 * torch.log(uniform[:count])) * torch.cos((2 * np.pi) * uniform[count:])).reshape(tuple(shape))
+
+
+def count_call(calls: torch.Tensor) -> None:
+    "One more."
+    with torch.no_grad(): calls.add_(1)
+
+# %% ../../nbs/backends/pytorch.ipynb #c7552328
+def gather_rows(x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    "For x (batch, n, ...) and index (batch, k) the entries (batch, k, ...)."
+    index, wrong = index.long(), None
+    if x.is_cuda:
+        wrong = (index < 0) | (index >= x.shape[1])
+        index = index.masked_fill(wrong, 0)
+    full = index.reshape(*index.shape, *(1,) * (x.ndim - 2)).expand(*index.shape, *x.shape[2:])
+    try: y = torch.gather(x, 1, full)
+    except RuntimeError: raise _range_error(numpy(index), x.shape[1], "index", "indices") from None
+    return y if wrong is None else y.masked_fill(wrong.reshape(full.shape[:2] + (1,) * (x.ndim - 2)), float("nan"))
+
+
+def top_k_indices(x: torch.Tensor, k: int) -> torch.Tensor:
+    "Where the `k` greatest values of the last axis are, the greatest first, of equal ones the first."
+    return torch.sort(x, dim=-1, descending=True, stable=True).indices[..., :k]
+
+
+def _boxes(x: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor: return boxes.detach().to(x.dtype)
+
+
+def roi_align(x: torch.Tensor, boxes: torch.Tensor, size: tuple, scale: float, samples: int, aligned: bool) -> torch.Tensor:
+    "torchvision's: the mean of `samples`^2 points (-1: one a pixel) in each of `size` bins, for boxes (n, 5) of (batch index, x1, y1, x2, y2)."
+    from torchvision.ops import roi_align
+    return roi_align(x, _boxes(x, boxes), size, scale, samples, aligned)
+
+
+def roi_pool(x: torch.Tensor, boxes: torch.Tensor, size: tuple, scale: float) -> torch.Tensor:
+    "torchvision's: the greatest value in each of `size` bins, for boxes (n, 5) of (batch index, x1, y1, x2, y2)."
+    from torchvision.ops import roi_pool
+    return roi_pool(x, _boxes(x, boxes), size, scale)
 
 # %% ../../nbs/backends/pytorch.ipynb #b8b04c33
 def _range_error(values: np.ndarray, limit: int, name: str = "label", names: str = "labels") -> ValueError:

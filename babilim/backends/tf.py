@@ -14,17 +14,21 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'error_message', 'devices', 'set_device', 'device_scope', 'device_of', 'to_device', 'synchronize',
            'dtype_name', 'shape', 'tensor', 'batch', 'variable', 'assign', 'numpy', 'fetch', 'cast', 'stop_gradient',
            'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
-           'image_to_numpy', 'where', 'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all',
-           'all_finite', 'argmax', 'argmin', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze',
-           'broadcast_to', 'repeat', 'tile', 'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last',
-           'logsumexp', 'cumprod', 'roll', 'pad', 'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along',
-           'scatter', 'einsum', 'det', 'slogdet', 'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd',
-           'svdvals', 'softplus', 'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each',
-           'conv2d', 'max_pool2d', 'batch_norm', 'flatten', 'spatial_axes', 'layer_norm', 'embedding',
-           'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy', 'values_known',
-           'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
-           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches', 'compile_steps',
-           'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
+           'image_to_numpy', 'channels_second', 'from_channels_second', 'canonical', 'from_canonical_tensor', 'where',
+           'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'all_finite', 'argmax', 'argmin',
+           'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat', 'tile',
+           'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last', 'logsumexp', 'cumprod', 'roll', 'pad',
+           'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along', 'scatter', 'einsum', 'det', 'slogdet',
+           'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd', 'svdvals', 'softplus', 'leaky_relu', 'elu',
+           'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d', 'batch_norm',
+           'flatten', 'spatial_axes', 'conv1d', 'conv3d', 'conv_transpose1d', 'conv_transpose2d', 'max_pool1d',
+           'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d', 'adaptive_avg_pool2d', 'resize2d', 'group_norm',
+           'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish', 'hardswish', 'hardsigmoid', 'random_bits',
+           'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align', 'roi_pool',
+           'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
+           'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss',
+           'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches',
+           'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
            'prepare_native_module', 'set_native_training', 'call_native', 'native_module', 'native_dataset',
            'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
@@ -178,8 +182,8 @@ def arange(start: float, stop: float, step: float, dtype: str) -> tf.Tensor:
     "From `start` up to, and without, `stop`; rounded as NumPy does, so that both engines agree on the last one."
     return tensor(np.arange(start, stop, step), dtype)
 
-# %% ../../nbs/backends/tf.ipynb #8ba32dc9
-_TO_CANONICAL = {"conv2d": (3, 2, 0, 1), "dense": (1, 0)}
+# %% ../../nbs/backends/tf.ipynb #3fea0318
+_TO_CANONICAL = {"conv1d": (2, 1, 0), "conv2d": (3, 2, 0, 1), "conv3d": (4, 3, 0, 1, 2), "dense": (1, 0)}
 
 
 def to_canonical(array: np.ndarray, layout: Optional[str]) -> np.ndarray:
@@ -200,6 +204,26 @@ def image_from_numpy(image: np.ndarray) -> np.ndarray:
 def image_to_numpy(image: np.ndarray) -> np.ndarray:
     "This engine's layout to channels last (the last three axes)."
     return np.ascontiguousarray(image)
+
+# %% ../../nbs/backends/tf.ipynb #aba60723
+def channels_second(x: tf.Tensor) -> tf.Tensor:
+    "Images and volumes as PyTorch has them: the order in which layers name axes and elements."
+    return tf.transpose(x, (0, x.shape.rank - 1, *range(1, x.shape.rank - 1))) if x.shape.rank in (4, 5) else x
+
+
+def from_channels_second(x: tf.Tensor) -> tf.Tensor:
+    "What `channels_second` gave, in this engine's layout."
+    return tf.transpose(x, (0, *range(2, x.shape.rank), 1)) if x.shape.rank in (4, 5) else x
+
+
+def canonical(x: tf.Tensor, layout: Optional[str]) -> tf.Tensor:
+    "A variable's values in the layout of checkpoints."
+    return tf.convert_to_tensor(x) if layout is None else tf.transpose(x, _TO_CANONICAL[layout])
+
+
+def from_canonical_tensor(x: tf.Tensor, layout: Optional[str]) -> tf.Tensor:
+    "Values in the layout of checkpoints as this engine holds them."
+    return x if layout is None else tf.transpose(x, np.argsort(_TO_CANONICAL[layout]))
 
 # %% ../../nbs/backends/tf.ipynb #dd4da0c8
 def _category(dtype: tf.DType) -> int:
@@ -771,7 +795,7 @@ def dense_each(x: tf.Tensor, weights: Sequence[tf.Tensor], biases: Optional[Sequ
     y = dense(x, tf.concat(weights, 1), None if biases is None else tf.concat(biases, 0))
     return tf.split(y, [w.shape[1] for w in weights], -1)
 
-# %% ../../nbs/backends/tf.ipynb #ad2bbc2d
+# %% ../../nbs/backends/tf.ipynb #6ff6e8e6
 def _same(size: Optional[int], kernel: int, stride: int) -> Optional[tuple[int, int]]:
     "The zeros that TensorFlow's SAME adds before and after; None where they depend on a size that is not known."
     if stride == 1: return (kernel - 1) // 2, kernel // 2
@@ -780,44 +804,71 @@ def _same(size: Optional[int], kernel: int, stride: int) -> Optional[tuple[int, 
     return total // 2, total - total // 2
 
 
-def _pad_for(x: tf.Tensor, padding: Any, kernel: Sequence[int], strides: Sequence[int]) -> tuple:
+def _pad_for(x: tf.Tensor, padding: Any, kernel: Sequence[int], strides: Sequence[int], value: float = 0.0) -> tuple:
     "`x`, padded where TensorFlow's own padding can't or is slow, and that padding."
     if isinstance(padding, str): return x, padding.upper()
     pads = [(p, p) for p in padding]
-    if pads == [_same(*a) for a in zip(x.shape[1:3], kernel, strides)]: return x, "SAME"
+    if pads == [_same(*a) for a in zip(x.shape[1:-1], kernel, strides)]: return x, "SAME"
     edges = [(0, 0), *pads, (0, 0)]
-    return (tf.pad(x, edges), "VALID") if _device == "cpu" else (x, edges)
+    by_kernel = _device != "cpu" and len(padding) == 2 and not value
+    return (x, edges) if by_kernel else (tf.pad(x, edges, constant_values=value), "VALID")
 
 
 def _check_window(x: tf.Tensor, window: Sequence[int], padding: Any) -> None:
     "Raise where no window fits into the image; TensorFlow's kernels don't agree on what that gives."
-    pads = padding if not isinstance(padding, str) else window if padding == "same" else (0, 0)
-    if builtins.any(n and n + 2 * p < w for n, p, w in zip(x.shape[1:3], pads, window)):
-        raise ValueError(f"A window of {window[0]} x {window[1]} does not fit into an image of {x.shape[1]} x {x.shape[2]}.")
+    pads = padding if not isinstance(padding, str) else window if padding == "same" else (0,) * len(window)
+    if builtins.any(n and n + 2 * p < w for n, p, w in zip(x.shape[1:-1], pads, window)):
+        raise ValueError(f"A window of {' x '.join(map(str, window))} does not fit into {' x '.join(map(str, x.shape[1:-1]))}.")
 
 
 def _dilated(kernel: tf.Tensor, dilation: tuple) -> tf.Tensor:
     "The kernel with zeros between its entries."
-    h, w, c, o = kernel.shape
-    spread = tf.pad(kernel[:, None, :, None], [[0, 0], [0, dilation[0] - 1], [0, 0], [0, dilation[1] - 1], [0, 0], [0, 0]])
-    return tf.reshape(spread, (h * dilation[0], w * dilation[1], c, o))[:(h - 1) * dilation[0] + 1, :(w - 1) * dilation[1] + 1]
+    for axis, d in enumerate(dilation):
+        if d == 1: continue
+        shape = kernel.shape.as_list()
+        spread = tf.pad(tf.expand_dims(kernel, axis + 1), [(0, d - 1 if a == axis + 1 else 0) for a in range(len(shape) + 1)])
+        span = shape[axis] * d - d + 1
+        kernel = tf.reshape(spread, [*shape[:axis], shape[axis] * d, *shape[axis + 1:]])[(slice(None),) * axis + (slice(span),)]
+    return kernel
 
 
-def conv2d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple) -> tf.Tensor:
-    "Cross-correlation; `padding` is `same`, `valid` or a pair of integers."
-    if tuple(dilation) != (1, 1): kernel = _dilated(tf.convert_to_tensor(kernel), dilation)
-    _check_window(x, kernel.shape[:2], padding)
+def _by_group(op: Callable, x: tf.Tensor, kernel: tf.Tensor, groups: int, kernel_axis: int = -1) -> tf.Tensor:
+    "`op` for each group of channels on its own: the grouped kernels of the CPU have no gradient."
+    if groups == 1: return op(x, kernel)
+    return tf.concat([op(*pair) for pair in zip(tf.split(x, groups, -1), tf.split(kernel, groups, kernel_axis))], -1)
+
+
+def _depthwise(x: tf.Tensor, kernel: tf.Tensor, strides: tuple, padding: Any) -> tf.Tensor:
+    "A convolution with a group for each channel, kernel (height, width, 1, channels * multiplier)."
+    kernel = tf.reshape(kernel, (*kernel.shape[:2], x.shape[-1], -1))
     x, padding = _pad_for(x, padding, kernel.shape[:2], strides)
-    y = tf.nn.conv2d(x, kernel, strides, padding)
+    return tf.nn.depthwise_conv2d(x, kernel, (1, *strides, 1), padding)
+
+
+def _conv(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int) -> tf.Tensor:
+    kernel = _dilated(tf.convert_to_tensor(kernel), dilation)
+    window = tuple(kernel.shape[:-2])
+    _check_window(x, window, padding)
+    if groups == x.shape[-1] > 1 and len(set(strides)) == 1 and len(window) == 2: y = _depthwise(x, kernel, strides, padding)
+    else:
+        x, padding = _pad_for(x, padding, window, strides)
+        if len(window) == 2: y = _by_group(lambda x, k: tf.nn.conv2d(x, k, strides, padding), x, kernel, groups)
+        else: y = _by_group(lambda x, k: tf.nn.conv3d(x, k, (1, *strides, 1), padding), x, kernel, groups)
     return y if bias is None else tf.nn.bias_add(y, bias)
 
 
-def max_pool2d(x: tf.Tensor, size: tuple, strides: tuple, padding: str) -> tf.Tensor:
+def conv2d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> tf.Tensor:
+    "Cross-correlation; `padding` is `same`, `valid` or a pair of integers."
+    return _conv(x, kernel, bias, strides, padding, dilation, groups)
+
+
+def max_pool2d(x: tf.Tensor, size: tuple, strides: tuple, padding: Any) -> tf.Tensor:
     "The greatest value in each window; padding never wins."
     _check_window(x, size, padding)
-    return tf.nn.max_pool2d(x, size, strides, padding.upper())
+    x, padding = _pad_for(x, padding, size, strides, float("-inf"))
+    return tf.nn.max_pool2d(x, size, strides, padding)
 
-# %% ../../nbs/backends/tf.ipynb #689291ce
+# %% ../../nbs/backends/tf.ipynb #367ae262
 def _fused_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor,
                       training: bool, epsilon: float) -> tuple:
     image = x if x.shape.rank == 4 else tf.reshape(x, (x.shape[0], 1, -1, x.shape[-1]))
@@ -849,13 +900,309 @@ def batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Ten
 
 def flatten(x: tf.Tensor) -> tf.Tensor:
     "(batch, features), images in the order channels, height, width."
-    if x.shape.rank >= 4: x = tf.transpose(x, (0, x.shape.rank - 1, *range(1, x.shape.rank - 1)))
+    x = channels_second(x)
     return tf.reshape(x, (-1 if x.shape[0] is None else x.shape[0], np.prod(x.shape[1:], dtype=int)))
 
 
 def spatial_axes(x: tf.Tensor) -> tuple:
     "The axes of an image batch that are neither batch nor channels."
     return tuple(range(1, x.shape.rank - 1))
+
+# %% ../../nbs/backends/tf.ipynb #ef9d256c
+def conv1d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> tf.Tensor:
+    "`conv2d` along the one axis of sequences (batch, length, features)."
+    _check_window(x, [(kernel.shape[0] - 1) * dilation[0] + 1], padding)
+    square = groups == x.shape[-1] > 1  # a depthwise kernel strides alike along both axes
+    return conv2d(x[:, None], kernel[None], bias, (strides[0] if square else 1, *strides), _flat_padding(padding), (1, *dilation), groups)[:, 0]
+
+
+def _flat_padding(padding: Any) -> Any: return padding if isinstance(padding, str) else (0, *padding)
+
+
+def conv3d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> tf.Tensor:
+    "`conv2d` along the three axes of volumes."
+    return _conv(x, kernel, bias, strides, padding, dilation, groups)
+
+# %% ../../nbs/backends/tf.ipynb #4b79e7ca
+def _sizes(x: tf.Tensor) -> list: # of the spatial axes; tensors where they are not known
+    return [tf.shape(x)[a] if n is None else n for a, n in enumerate(x.shape[1:-1], 1)]
+
+
+def conv_transpose1d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, output_padding: tuple,
+                     dilation: tuple, groups: int = 1) -> tf.Tensor:
+    "`conv_transpose2d` along the one axis of sequences (batch, length, features)."
+    return conv_transpose2d(x[:, None], kernel[None], bias, (1, *strides), _flat_padding(padding), (0, *output_padding), (1, *dilation), groups)[:, 0]
+
+
+def conv_transpose2d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, output_padding: tuple,
+                     dilation: tuple, groups: int = 1) -> tf.Tensor:
+    "The gradient of `conv2d` by its input; `padding` takes off both ends, `output_padding` adds to the end."
+    kernel, sizes = _dilated(tf.convert_to_tensor(kernel), dilation), _sizes(x)
+    whole = [(n - 1) * s + k for n, s, k in zip(sizes, strides, kernel.shape)]
+    new = [n * s for n, s in zip(sizes, strides)] if padding == "same" else whole
+    def spread(x, kernel):
+        shape = tf.stack([tf.shape(x)[0], *new, kernel.shape[2]])
+        return tf.raw_ops.Conv2DBackpropInput(input_sizes=shape, filter=kernel, out_backprop=x, strides=(1, *strides, 1), padding="SAME" if padding == "same" else "VALID")
+    y = _by_group(spread, x, kernel, groups)
+    if not isinstance(padding, str) or builtins.any(output_padding): y = _cut(y, whole, (0, 0) if padding == "valid" else padding, output_padding)
+    return y if bias is None else tf.nn.bias_add(y, bias)
+
+
+def _cut(y: tf.Tensor, whole: Sequence[Any], padding: Sequence[int], output_padding: Sequence[int]) -> tf.Tensor:
+    "Without `padding` at both ends, and `output_padding` more at the second; zeros where there is nothing."
+    y = tf.pad(y, [(0, 0), *((0, o) for o in output_padding), (0, 0)])
+    (top, left), (bottom, right) = padding, [n - p + o for n, p, o in zip(whole, padding, output_padding)]
+    return y[:, top:bottom, left:right]
+
+# %% ../../nbs/backends/tf.ipynb #3ff46718
+def _by_slices(op: Callable, x: tf.Tensor, size: tuple, strides: tuple, padding: Any, *args: Any) -> tf.Tensor:
+    "The pooling `op` of volumes, by that of images."
+    flat, deep = (padding, padding) if isinstance(padding, str) else (padding[1:], (padding[0], 0))
+    batch, depth, channels = tf.shape(x)[0], _sizes(x)[0], x.shape[-1]
+    y = op(tf.reshape(x, tf.stack([batch * depth, *_sizes(x)[1:], channels])), size[1:], strides[1:], flat, *args)
+    height, width = _sizes(y)
+    y = op(tf.reshape(y, tf.stack([batch, depth, height * width, channels])), (size[0], 1), (strides[0], 1), deep, *args)
+    return tf.reshape(y, tf.stack([batch, _sizes(y)[0], height, width, channels]))
+
+
+def max_pool1d(x: tf.Tensor, size: tuple, strides: tuple, padding: Any) -> tf.Tensor:
+    "`max_pool2d` along the one axis of sequences (batch, length, features)."
+    return max_pool2d(x[:, None], (1, *size), (1, *strides), _flat_padding(padding))[:, 0]
+
+
+def max_pool3d(x: tf.Tensor, size: tuple, strides: tuple, padding: Any) -> tf.Tensor:
+    "`max_pool2d` along the three axes of volumes."
+    _check_window(x, size, padding)
+    return _by_slices(max_pool2d, x, size, strides, padding)
+
+
+def avg_pool1d(x: tf.Tensor, size: tuple, strides: tuple, padding: Any, count_padding: bool) -> tf.Tensor:
+    "`avg_pool2d` along the one axis of sequences (batch, length, features)."
+    return avg_pool2d(x[:, None], (1, *size), (1, *strides), _flat_padding(padding), count_padding)[:, 0]
+
+
+def avg_pool2d(x: tf.Tensor, size: tuple, strides: tuple, padding: Any, count_padding: bool) -> tf.Tensor:
+    "The mean of each window, with or without the zeros around the image."
+    _check_window(x, size, padding)
+    if padding == "valid" or padding == "same" and not count_padding: return tf.nn.avg_pool2d(x, size, strides, padding.upper())
+    pads = [_same(*a) for a in zip(x.shape[1:-1], size, strides)] if padding == "same" else [(p, p) for p in padding]
+    mean = lambda x: tf.nn.avg_pool2d(tf.pad(x, [(0, 0), *pads, (0, 0)]), size, strides, "VALID")
+    return mean(x) if count_padding else mean(x) / mean(tf.ones(tf.stack([1, *_sizes(x), 1]), x.dtype))
+
+
+def avg_pool3d(x: tf.Tensor, size: tuple, strides: tuple, padding: Any, count_padding: bool) -> tf.Tensor:
+    "`avg_pool2d` along the three axes of volumes."
+    _check_window(x, size, padding)
+    return _by_slices(avg_pool2d, x, size, strides, padding, count_padding)
+
+
+def _even_windows(size: int, new: int, dtype: tf.DType) -> tf.Tensor: # (new, size)
+    "The mean over windows that divide `size` as evenly as they can, as a matrix."
+    starts, ends = np.arange(new) * size // new, -(-np.arange(1, new + 1) * size // new)
+    inside = (np.arange(size) >= starts[:, None]) & (np.arange(size) < ends[:, None])
+    return tf.constant(inside / (ends - starts)[:, None], dtype)
+
+
+def _along(x: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    "Linear maps of height and width."
+    return tf.einsum("ph,bhwc,qw->bpqc", rows, x, columns)
+
+
+def adaptive_avg_pool2d(x: tf.Tensor, size: tuple) -> tf.Tensor:
+    "Means over windows that divide the image as evenly as they can."
+    return _along(x, *(_even_windows(n, new, x.dtype) for n, new in zip(x.shape[1:3], size)))
+
+# %% ../../nbs/backends/tf.ipynb #a6fbe97d
+def _between(x: tf.Tensor, axis: int, size: int, new: int) -> tf.Tensor:
+    "Linear interpolation along one axis."
+    at = np.clip((np.arange(new) + 0.5) * (size / new) - 0.5, 0, size - 1)
+    low = np.minimum(at.astype(int), size - 1)
+    share = tf.constant((at - low).reshape([-1 if a == axis else 1 for a in range(4)]), x.dtype)
+    return tf.gather(x, low, axis=axis) * (1 - share) + tf.gather(x, np.minimum(low + 1, size - 1), axis=axis) * share
+
+
+def resize2d(x: tf.Tensor, size: tuple, method: str) -> tf.Tensor:
+    "Images of another size, pixels being squares; `method` is `nearest` or `bilinear`."
+    for axis, new in enumerate(size, 1):
+        old = x.shape[axis]
+        if method == "bilinear": x = _between(x, axis, old, new)
+        elif new % old == 0: x = tf.repeat(x, new // old, axis=axis)
+        else: x = tf.gather(x, (2 * np.arange(new) + 1) * old // (2 * new), axis=axis)
+    return x
+
+# %% ../../nbs/backends/tf.ipynb #a2b30b1f
+def _at_least_32(x: tf.Tensor) -> tf.Tensor: return x if x.dtype == tf.float64 else tf.cast(x, tf.float32)
+
+
+def group_norm(x: tf.Tensor, groups: int, weight: Optional[tf.Tensor], bias: Optional[tf.Tensor], epsilon: float) -> tf.Tensor:
+    "Normalised over space and the channels of each group (variance divided by n), then `* weight + bias` where they are given."
+    grouped = tf.reshape(_at_least_32(x), tf.stack([tf.shape(x)[0], -1, groups, x.shape[-1] // groups]))
+    centred = grouped - tf.reduce_mean(grouped, (1, 3), keepdims=True)
+    y = centred * tf.math.rsqrt(tf.reduce_mean(tf.square(centred), (1, 3), keepdims=True) + epsilon)
+    y = tf.reshape(y, tf.shape(x))
+    if weight is not None: y = y * weight
+    return tf.cast(y if bias is None else y + bias, x.dtype)
+
+
+def rms_norm(x: tf.Tensor, weight: Optional[tf.Tensor], epsilon: float) -> tf.Tensor:
+    "`x / sqrt(mean(x * x) + epsilon)` over the last axis, then `* weight` where it is given."
+    wide = _at_least_32(x)
+    y = wide * tf.math.rsqrt(tf.reduce_mean(tf.square(wide), -1, keepdims=True) + epsilon)
+    return tf.cast(y if weight is None else y * weight, x.dtype)
+
+# %% ../../nbs/backends/tf.ipynb #95a54952
+@_unary
+def relu6(x: tf.Tensor) -> tf.Tensor:
+    "`x` moved into [0, 6]."
+    return tf.nn.relu6(x)
+
+
+def prelu(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    "`x` where positive, else `weight * x`; one weight, or one for each channel of this engine's layout."
+    return tf.where(x > 0, x, tf.cast(weight, x.dtype) * x)
+
+
+@_unary
+def selu(x: tf.Tensor) -> tf.Tensor:
+    "`scale * elu(x)` with the constants of Klambauer et al. (2017)."
+    scale, alpha = (_number(c, x.dtype) for c in (1.0507009873554804934, 1.6732632423543772848))
+    return scale * tf.where(x > 0, x, alpha * tf.math.expm1(tf.minimum(x, 0)))  # tf.nn.selu has another gradient at 0
+
+
+@_unary
+def gelu_tanh(x: tf.Tensor) -> tf.Tensor:
+    "`gelu`, approximated by the hyperbolic tangent."
+    return 0.5 * x * (1.0 + tf.tanh((2 / np.pi) ** 0.5 * (x + _number(0.044715, x.dtype) * x * x * x)))
+
+
+@_unary
+def mish(x: tf.Tensor) -> tf.Tensor:
+    "`x * tanh(softplus(x))`."
+    return x * tf.tanh(tf.nn.softplus(x))
+
+
+@_unary
+def hardswish(x: tf.Tensor) -> tf.Tensor:
+    "`x * relu6(x + 3) / 6`."
+    return tf.where(x <= -3, tf.zeros_like(x), tf.where(x < 3, x * (x + 3) / 6, x))  # at both bends the gradient that PyTorch gives
+
+
+@_unary
+def hardsigmoid(x: tf.Tensor) -> tf.Tensor:
+    "`relu6(x + 3) / 6`."
+    return tf.nn.relu6(x + 3.0) / 6.0
+
+# %% ../../nbs/backends/tf.ipynb #68fad902
+def _shifted(x: tf.Tensor, bits: int) -> tf.Tensor:
+    return tf.bitwise.right_shift(x, tf.constant(bits, tf.uint32))
+
+
+def _hashed(x: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    "uint32 to uint32, each bit depending on all (the multipliers are those of C. Wellons' lowbias32)."
+    x = tf.bitwise.bitwise_xor(x, _shifted(x, 16)) * tf.constant(0x7FEB352D, tf.uint32)
+    x = tf.bitwise.bitwise_xor(x, key)
+    x = tf.bitwise.bitwise_xor(x, _shifted(x, 15)) * tf.constant(0x846CA68B, tf.uint32)
+    return tf.bitwise.bitwise_xor(x, _shifted(x, 16))
+
+
+def random_bits(count: int, calls: tf.Tensor, key: tuple[int, int]) -> tf.Tensor:
+    "`count` int32 numbers, a function of `key` (two int32) and the number in `calls`."
+    keys = _hashed(tf.bitcast(tf.cast(calls, tf.int32) + tf.constant(key, tf.int32), tf.uint32), tf.constant(0, tf.uint32))
+    return tf.bitcast(_hashed(tf.bitcast(tf.range(count, dtype=tf.int32), tf.uint32) + keys[0], keys[1]), tf.int32)
+
+
+def _known_shape(shape: Any) -> tuple: # as integers or a tensor, and the number of elements
+    shape = tf.convert_to_tensor(shape, tf.int32)
+    static = tf.get_static_value(shape)
+    return (shape, tf.reduce_prod(shape)) if static is None else (tuple(static), int(np.prod(static)))
+
+
+def random_keep(shape: Sequence[int], rate: float, calls: tf.Tensor, key: tuple[int, int], dtype: str) -> tf.Tensor:
+    "A mask in the layout of `channels_second`: 0 with the probability `rate` (in steps of 2^-16), else 1 / (1 - rate)."
+    shape, count = _known_shape(shape)
+    bits = tf.reshape(tf.reshape(tf.bitcast(random_bits((count + 1) // 2, calls, key), tf.int16), (-1,))[:count], shape)
+    return tf.where(bits >= builtins.round(rate * 65536) - 32768, tf.constant(1 / (1 - rate), dtype), tf.constant(0.0, dtype))
+
+
+def random_normal(shape: Sequence[int], calls: tf.Tensor, key: tuple[int, int], dtype: str) -> tf.Tensor:
+    "Numbers from the standard normal distribution (Box and Muller, 1958), in the layout of `channels_second`."
+    shape, count = _known_shape(shape)
+    uniform = (tf.cast(random_bits(2 * count, calls, key), dtype) + (2.0**31 + 0.5)) * 2.0**-32
+    return tf.reshape(tf.sqrt(-2 * tf.math.log(uniform[:count])) * tf.cos((2 * np.pi) * uniform[count:]), shape)
+
+
+def count_call(calls: tf.Variable) -> None:
+    "One more."
+    calls.assign_add(1)
+
+# %% ../../nbs/backends/tf.ipynb #ecc14f5d
+def gather_rows(x: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    "For x (batch, n, ...) and index (batch, k) the entries (batch, k, ...)."
+    index, rows = tf.cast(index, tf.int64), x.shape[1]
+    if _device != "cpu":
+        wrong = (index < 0) | (index >= rows)
+        y = tf.gather(x, tf.where(wrong, tf.zeros_like(index), index), axis=1, batch_dims=1)
+        return tf.where(tf.reshape(wrong, tf.concat([tf.shape(wrong), [1] * (x.shape.rank - 2)], 0)), tf.constant(np.nan, x.dtype), y)
+    try: return tf.gather(x, index, axis=1, batch_dims=1)
+    except tf.errors.InvalidArgumentError: raise _range_error(numpy(index), rows, "index", "indices") from None
+
+
+def top_k_indices(x: tf.Tensor, k: int) -> tf.Tensor:
+    "Where the `k` greatest values of the last axis are, the greatest first, of equal ones the first."
+    return tf.cast(tf.math.top_k(x, k).indices, tf.int64)
+
+
+def _boxes_on(x: tf.Tensor, boxes: tf.Tensor) -> tuple: # the images, and (n, 4): x1, y1, x2, y2
+    boxes = tf.stop_gradient(tf.cast(boxes, x.dtype))
+    return tf.gather(x, tf.cast(boxes[:, 0], tf.int32)), boxes[:, 1:]
+
+
+def _bilinear(start: tf.Tensor, length: tf.Tensor, bins: int, samples: int, size: int) -> tf.Tensor: # (n, bins, size)
+    "What each bin takes from each of `size` pixels, along one axis."
+    width = length[:, None] / bins
+    count = tf.fill(tf.shape(width), tf.constant(float(samples), start.dtype)) if samples > 0 else tf.math.ceil(width)
+    most = samples if samples > 0 else tf.cast(tf.reduce_max(count), tf.int32)
+    place = tf.cast(tf.range(most), start.dtype)
+    at = (start[:, None] + width * tf.range(bins, dtype=start.dtype))[..., None] + (width * (place + 0.5) / count)[:, None]
+    counts = (at >= -1) & (at <= size) & (place < count[..., None])
+    at = tf.clip_by_value(at, 0, size - 1)[..., None]
+    weight = tf.nn.relu(1 - tf.abs(at - tf.range(size, dtype=start.dtype)))
+    return tf.reduce_sum(weight * tf.cast(counts, start.dtype)[..., None], 2) / tf.maximum(count, 1)[..., None]
+
+
+def roi_align(x: tf.Tensor, boxes: tf.Tensor, size: tuple, scale: float, samples: int, aligned: bool) -> tf.Tensor:
+    "torchvision's: the mean of `samples`^2 points (-1: one a pixel) in each of `size` bins, for boxes (n, 5) of (batch index, x1, y1, x2, y2)."
+    images, boxes = _boxes_on(x, boxes)
+    x1, y1, x2, y2 = tf.unstack(boxes * _number(scale, x.dtype) - (0.5 if aligned else 0.0), axis=-1)
+    least = (lambda n: n) if aligned else (lambda n: tf.maximum(n, 1))
+    rows, columns = _bilinear(y1, least(y2 - y1), size[0], samples, x.shape[1]), _bilinear(x1, least(x2 - x1), size[1], samples, x.shape[2])
+    return tf.einsum("nph,nhwc,nqw->npqc", rows, images, columns)
+
+
+def _pixel(x: tf.Tensor) -> tf.Tensor: return tf.sign(x) * tf.floor(tf.abs(x) + 0.5)  # halves away from zero, as C rounds
+
+
+def _greatest(x: tf.Tensor, start: tf.Tensor, end: tf.Tensor, bins: int) -> tf.Tensor:
+    "For x (n, size, ...) the greatest of each bin of the second axis (the first of equal ones gets the gradient), and 0 of an empty one."
+    size, dtype = x.shape[1], x.dtype
+    width = tf.maximum(end - start + 1, 1) / bins
+    found = []
+    for b in range(bins):
+        first, last = (tf.clip_by_value(at + start, 0, size) for at in (tf.floor(b * width), tf.math.ceil((b + 1) * width)))
+        inside = (tf.range(size, dtype=dtype) >= first[:, None]) & (tf.range(size, dtype=dtype) < last[:, None])
+        inside = tf.reshape(inside, tf.concat([tf.shape(inside), [1] * (x.shape.rank - 2)], 0))
+        place = tf.argmax(tf.where(inside, x, dtype.min), 1)
+        y = tf.squeeze(tf.experimental.numpy.take_along_axis(x, place[:, None], 1), 1)
+        found.append(tf.where(tf.reduce_any(inside, 1), y, tf.zeros_like(y)))
+    return tf.stack(found, 1)
+
+
+def roi_pool(x: tf.Tensor, boxes: tf.Tensor, size: tuple, scale: float) -> tf.Tensor:
+    "torchvision's: the greatest value in each of `size` bins, for boxes (n, 5) of (batch index, x1, y1, x2, y2)."
+    images, boxes = _boxes_on(x, boxes)
+    x1, y1, x2, y2 = tf.unstack(_pixel(boxes * _number(scale, x.dtype)), axis=-1)
+    by_column = _greatest(tf.transpose(images, (0, 2, 1, 3)), x1, x2, size[1])  # (n, columns, height, channels)
+    return _greatest(tf.transpose(by_column, (0, 2, 1, 3)), y1, y2, size[0])
 
 # %% ../../nbs/backends/tf.ipynb #b8b04c33
 def _range_error(values: np.ndarray, limit: int, name: str = "label", names: str = "labels") -> ValueError:

@@ -13,9 +13,9 @@ from .backend import get_float_type
 # %% auto #0
 __all__ = ['active_precision', 'Precision']
 
-# %% ../../nbs/core/precision.ipynb #c844ebd3
+# %% ../../nbs/core/precision.ipynb #507e64fb
 _DTYPES = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
-_PRODUCTS = {"dense", "dense_each", "conv2d", "matmul", "scaled_dot_product_attention"}
+_PRODUCTS = {"dense", "dense_each", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "matmul", "scaled_dot_product_attention"}
 _SUMS = {"sum", "mean", "variance", "prod", "cumsum", "exp", "expm1", "log", "log1p", "power", "reciprocal", "rsqrt", "softplus",
          "softmax", "log_softmax", "sparse_cross_entropy", "binary_cross_entropy", "binary_cross_entropy_from_logits", "ctc_loss", "lstm", "gru"}
 
