@@ -475,7 +475,7 @@ class ITensor(_Operators, _Reductions, _Shapes, _NumPy):
 
     detach = stop_gradients
 
-# %% ../../nbs/core/tensor.ipynb #d9089df7
+# %% ../../nbs/core/tensor.ipynb #00677ddd
 class Tensor(ITensor):
     "A tensor made from data, or a variable where `trainable` is True or False."
     __slots__ = ("trainable", "layout", "__weakref__")
@@ -498,11 +498,12 @@ class Tensor(ITensor):
 
     @classmethod
     def of_native(cls, variable: Any, # a framework's own variable
-                  trainable: bool     # whether an optimizer changes it
+                  trainable: bool,    # whether an optimizer changes it
+                  layout: Optional[str] = None
                  ) -> Tensor:
         "A framework's own variable as babilim's, sharing its memory."
         tensor = cls.__new__(cls)
-        tensor.native, tensor.trainable, tensor.layout = variable, trainable, None
+        tensor.native, tensor.trainable, tensor.layout = variable, trainable, layout
         return tensor
 
     @property

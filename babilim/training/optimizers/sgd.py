@@ -18,7 +18,7 @@ from .optimizer import Optimizer
 # %% auto #0
 __all__ = ['SGD']
 
-# %% ../../../nbs/training/optimizers/sgd.ipynb #16e50159
+# %% ../../../nbs/training/optimizers/sgd.ipynb #f57a5bb4
 class SGD(Optimizer):
     "Stochastic gradient descent by PyTorch's rule."
     slots = ("momentum_buffers",)
@@ -28,8 +28,9 @@ class SGD(Optimizer):
                  dampening: float = 0.0,   # how much less of the gradient goes into the momentum, from the second step on
                  weight_decay: float = 0,  # adds weight_decay * variable to the gradient
                  nesterov: bool = True,    # looks ahead along the momentum; needs momentum and no dampening
+                 **shared: Any             # `groups`, `clip_norm`, `clip_value`, `ema`: see `Optimizer`
                 ):
-        super().__init__(initial_lr)
+        super().__init__(initial_lr, **shared)
         if not 0 <= momentum < 1: raise ValueError(f"The momentum must lie in [0, 1), not {momentum!r}.")
         if not 0 <= dampening <= 1: raise ValueError(f"The dampening must lie in [0, 1], not {dampening!r}.")
         self.momentum, self.dampening, self.nesterov = momentum, dampening, nesterov
@@ -38,8 +39,8 @@ class SGD(Optimizer):
         if momentum == 0: self.slots = ()
         elif dampening: self.slots = ("momentum_buffers", "started")
 
-    def new_slot(self, slot: str, variable: Tensor) -> Tensor:
-        return Tensor(np.array(0.0), trainable=False) if slot == "started" else super().new_slot(slot, variable)
+    def new_slot(self, slot: str, variable: Tensor, value: float = 0.0) -> Tensor:
+        return Tensor(np.array(0.0), trainable=False) if slot == "started" else super().new_slot(slot, variable, value)
 
     def _dampened(self, variable: Any, gradient: Any, started: Any) -> Any:
         "The gradient with weight decay, less the dampening where it is not the variable's first."
