@@ -27,10 +27,12 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align', 'roi_pool',
            'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
            'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss',
-           'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches',
-           'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
-           'prepare_native_module', 'set_native_training', 'call_native', 'native_module', 'native_dataset',
-           'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam',
+           'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear',
+           'average', 'when', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
+           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
+           'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
+           'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #573d3d29
 import builtins
@@ -1122,13 +1124,13 @@ def compile_step(step: Callable) -> Callable:
     "A step to call many times; PyTorch runs it as it stands."
     return step
 
-# %% ../../nbs/backends/pytorch.ipynb #9053e736
+# %% ../../nbs/backends/pytorch.ipynb #eb4104d5
 class Scalar:
     "A number that the host changes between steps and a step reads."
     def __init__(self, value: float): self.value, self.tensor = value, torch.tensor(value, dtype=torch.float64, device=_device)
 
-    def set(self, value: float) -> None:
-        if value != self.value: self.tensor.fill_(value)
+    def set(self, value: Optional[float]) -> None: # None: nothing is updated in the next step
+        if value not in (None, self.value): self.tensor.fill_(value)
         self.value = value
 
     def get(self) -> torch.Tensor: return self.tensor
@@ -1148,6 +1150,157 @@ def sgd(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], bu
         some = [i for i, v in enumerate(variables) if v.dtype == dtype]
         torch._fused_sgd_([variables[i] for i in some], [_like(gradients[i], variables[i]) for i in some], [buffers[i] for i in some] if momentum else [],
                           weight_decay=weight_decay, momentum=momentum, lr=lr.get(), dampening=0.0, nesterov=nesterov, maximize=False, is_first_step=False)
+
+# %% ../../nbs/backends/pytorch.ipynb #80fced56
+def _by_dtype(variables: Sequence[torch.Tensor], *lists: Sequence[torch.Tensor]) -> list:
+    "The variables and the lists beside them, for each dtype in turn: a fused kernel takes one at a time."
+    groups = [[i for i, v in enumerate(variables) if v.dtype == dtype] for dtype in dict.fromkeys(v.dtype for v in variables)]
+    return [[[xs[i] for i in some] for xs in (variables, *lists)] for some in groups]
+
+
+def _decayed(gradients: Sequence[torch.Tensor], variables: Sequence[torch.Tensor], weight_decay: float) -> Sequence[torch.Tensor]:
+    return torch._foreach_add(gradients, variables, alpha=weight_decay) if weight_decay else gradients
+
+
+def _subtract_scaled(variables: Sequence[torch.Tensor], changes: Sequence[torch.Tensor], lr: torch.Tensor) -> None:
+    "v -= lr * change; `changes` is used up."
+    torch._foreach_mul_(changes, lr)
+    torch._foreach_sub_(variables, changes)
+
+
+@torch.no_grad()
+def adam(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], exp_avgs: Sequence[torch.Tensor], exp_avg_sqs: Sequence[torch.Tensor],
+         steps: Sequence[torch.Tensor], lr: Scalar, beta1: float, beta2: float, epsilon: float, weight_decay: float, decoupled: bool) -> None:
+    "PyTorch's Adam in place, or AdamW, where weight decay is `decoupled` from the gradient."
+    torch._foreach_add_(steps, 1.0)
+    for v, g, m, s, t in _by_dtype(variables, [_like(*pair) for pair in zip(gradients, variables)], exp_avgs, exp_avg_sqs, steps):
+        (torch._fused_adamw_ if decoupled else torch._fused_adam_)(v, g, m, s, [], t, lr=lr.get(), beta1=beta1, beta2=beta2, weight_decay=weight_decay,
+                                                                   eps=epsilon, amsgrad=False, maximize=False)
+
+
+@torch.no_grad()
+def nadam(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], exp_avgs: Sequence[torch.Tensor], exp_avg_sqs: Sequence[torch.Tensor],
+          steps: Sequence[torch.Tensor], mu_products: Sequence[torch.Tensor], lr: Scalar, beta1: float, beta2: float, epsilon: float,
+          weight_decay: float, momentum_decay: float) -> None:
+    "PyTorch's NAdam in place."
+    torch._foreach_add_(steps, 1.0)
+    t = torch.stack(list(steps)).double()
+    mu, mu_next = (beta1 * (1 - 0.5 * 0.96 ** (momentum_decay * s)) for s in (t, t + 1))
+    torch._foreach_mul_(mu_products, mu.unbind())
+    product, rate = torch.stack(list(mu_products)), lr.get()
+    numbers = torch.stack([rate * (1 - mu) / (1 - product), rate * mu_next / (1 - product * mu_next), 1 - beta2 ** t])
+    for v, g, m, s, c1, c2, c3 in _by_dtype(variables, _decayed(gradients, variables, weight_decay), exp_avgs, exp_avg_sqs, *(row.unbind() for row in numbers)):
+        c1, c2, c3 = ([x.to(v[0].dtype) for x in c] for c in (c1, c2, c3))
+        torch._foreach_lerp_(m, g, 1 - beta1)
+        torch._foreach_mul_(s, beta2)
+        torch._foreach_addcmul_(s, g, g, value=1 - beta2)
+        roots = torch._foreach_div(s, c3)
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, epsilon)
+        changes = torch._foreach_mul(g, c1)
+        torch._foreach_add_(changes, torch._foreach_mul(m, c2))
+        torch._foreach_addcdiv_(v, changes, roots, value=-1.0)
+
+
+@torch.no_grad()
+def rmsprop(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], square_avgs: Sequence[torch.Tensor], grad_avgs: Sequence[torch.Tensor],
+            buffers: Sequence[torch.Tensor], lr: Scalar, alpha: float, epsilon: float, weight_decay: float, momentum: float) -> None:
+    "PyTorch's RMSprop in place; centered where there are `grad_avgs`, with momentum where there are `buffers`."
+    gradients = _decayed(gradients, variables, weight_decay)
+    torch._foreach_mul_(square_avgs, alpha)
+    torch._foreach_addcmul_(square_avgs, gradients, gradients, value=1 - alpha)
+    if grad_avgs: torch._foreach_lerp_(grad_avgs, gradients, 1 - alpha)
+    roots = torch._foreach_sqrt(torch._foreach_addcmul(square_avgs, grad_avgs, grad_avgs, value=-1.0) if grad_avgs else square_avgs)
+    torch._foreach_add_(roots, epsilon)
+    changes = torch._foreach_div(gradients, roots)
+    if buffers:
+        torch._foreach_mul_(buffers, momentum)
+        torch._foreach_add_(buffers, changes)
+        changes = torch._foreach_mul(buffers, 1.0)
+    _subtract_scaled(variables, changes, lr.get())
+
+
+@torch.no_grad()
+def adagrad(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], sums: Sequence[torch.Tensor], steps: Sequence[torch.Tensor],
+            lr: Scalar, lr_decay: float, epsilon: float, weight_decay: float) -> None:
+    "PyTorch's Adagrad in place."
+    torch._foreach_add_(steps, 1.0)
+    for v, g, s, t in _by_dtype(variables, [_like(*pair) for pair in zip(gradients, variables)], sums, steps):
+        torch._fused_adagrad_(v, g, s, t, lr=lr.get(), lr_decay=lr_decay, weight_decay=weight_decay, eps=epsilon, maximize=False)
+
+
+@torch.no_grad()
+def adadelta(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], square_avgs: Sequence[torch.Tensor], acc_deltas: Sequence[torch.Tensor],
+             lr: Scalar, rho: float, epsilon: float, weight_decay: float) -> None:
+    "PyTorch's Adadelta in place."
+    gradients = _decayed(gradients, variables, weight_decay)
+    torch._foreach_mul_(square_avgs, rho)
+    torch._foreach_addcmul_(square_avgs, gradients, gradients, value=1 - rho)
+    changes, roots = torch._foreach_add(acc_deltas, epsilon), torch._foreach_add(square_avgs, epsilon)
+    torch._foreach_sqrt_(changes)
+    torch._foreach_sqrt_(roots)
+    torch._foreach_div_(changes, roots)
+    torch._foreach_mul_(changes, gradients)
+    torch._foreach_mul_(acc_deltas, rho)
+    torch._foreach_addcmul_(acc_deltas, changes, changes, value=1 - rho)
+    _subtract_scaled(variables, changes, lr.get())
+
+
+@torch.no_grad()
+def lion(variables: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor], exp_avgs: Sequence[torch.Tensor],
+         lr: Scalar, beta1: float, beta2: float, weight_decay: float) -> None:
+    "v -= lr * (sign(beta1 * m + (1 - beta1) * g) + weight_decay * v); m = beta2 * m + (1 - beta2) * g."
+    changes = torch._foreach_mul(exp_avgs, beta1)
+    torch._foreach_add_(changes, gradients, alpha=1 - beta1)
+    torch._foreach_sign_(changes)
+    if weight_decay: torch._foreach_add_(changes, variables, alpha=weight_decay)
+    torch._foreach_mul_(exp_avgs, beta2)
+    torch._foreach_add_(exp_avgs, gradients, alpha=1 - beta2)
+    _subtract_scaled(variables, changes, lr.get())
+
+# %% ../../nbs/backends/pytorch.ipynb #ffa4277d
+def slot(variable: torch.Tensor, value: float) -> torch.Tensor:
+    "Storage for what an optimizer remembers for `variable`: as large, laid out in memory as it is, filled with `value`."
+    return torch.full_like(variable.detach(), value)
+
+
+def scaled(xs: Sequence[torch.Tensor], factor: torch.Tensor) -> list:
+    "Each times one number."
+    return list(torch._foreach_mul(xs, factor))
+
+
+def norm(xs: Sequence[torch.Tensor]) -> torch.Tensor:
+    "The root of the sum of all squares in all of them."
+    return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(xs)))
+
+
+def clip_each(xs: Sequence[torch.Tensor], bound: float) -> list:
+    "Each with its values in [-bound, bound]."
+    return list(torch._foreach_clamp_min(torch._foreach_clamp_max(xs, bound), -bound))
+
+
+@torch.no_grad()
+def accumulate(sums: Sequence[torch.Tensor], xs: Sequence[torch.Tensor], weight: float) -> None:
+    "sum += weight * x, in place."
+    torch._foreach_add_(sums, xs, alpha=weight)
+
+
+@torch.no_grad()
+def clear(xs: Sequence[torch.Tensor]) -> None:
+    "Zeros, in place, also where there was no number."
+    torch._foreach_zero_(xs)
+
+
+@torch.no_grad()
+def average(averages: Sequence[torch.Tensor], xs: Sequence[torch.Tensor], keep: torch.Tensor) -> None:
+    "a = keep * a + (1 - keep) * x, in place."
+    torch._foreach_mul_(averages, keep)
+    torch._foreach_add_(averages, torch._foreach_mul(xs, 1 - keep))
+
+
+def when(rate: Scalar, function: Callable) -> None:
+    "Call `function` in a step that has a rate, which is not None."
+    if rate.value is not None: function()
 
 # %% ../../nbs/backends/pytorch.ipynb #60eda652
 STEPS_PER_CALL = 1  # a step starts its operations one by one, so a call of several steps would gain nothing
@@ -1303,7 +1456,7 @@ def _pattern(outputs: Any) -> str:
     "The left side of an assignment."
     return outputs if isinstance(outputs, str) else f"[{', '.join(map(_pattern, outputs))}]"
 
-# %% ../../nbs/backends/pytorch.ipynb #13fb025e
+# %% ../../nbs/backends/pytorch.ipynb #9bffed5c
 class _Recorded:
     "A step that replays its operations once two records in a row were equal."
     def __init__(self, step: Callable):
@@ -1337,13 +1490,13 @@ class _Recorded:
 
 
 def compile_steps(step: Callable, rate: Optional[Scalar] = None) -> Callable:
-    "A function that runs `step` on loaded batches in turn, each with its value of `rate`; it gives what `step` gave for all of them, stacked."
+    "A function that runs `step` on loaded batches in turn, each with its value of `rate` (None: without an update); it gives what `step` gave for all of them, stacked."
     recorded: dict[tuple, _Recorded] = {}
     def run(batches: list, rates: Sequence[float]) -> dict:
         found = []
         for arrays, value in zip(batches, rates):
             if rate is not None: rate.set(value)
-            form = tuple((x.shape, x.dtype) for x in arrays)
+            form = (value is None, *((x.shape, x.dtype) for x in arrays))
             if form not in recorded: recorded[form] = _Recorded(step)
             found.append(recorded[form](arrays))
         return found[0] if len(found) == 1 else {name: torch.stack([values[name] for values in found]) for name in found[0]}

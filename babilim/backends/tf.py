@@ -27,10 +27,12 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align', 'roi_pool',
            'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
            'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss',
-           'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'load_batches',
-           'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable', 'native_module_variables',
-           'prepare_native_module', 'set_native_training', 'call_native', 'native_module', 'native_dataset',
-           'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam',
+           'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear',
+           'average', 'when', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
+           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
+           'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
+           'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -1529,15 +1531,18 @@ def compile_step(step: Callable) -> Callable:
         with tf.device(_device): return graph(*args)
     return run
 
-# %% ../../nbs/backends/tf.ipynb #2a1fbb22
+# %% ../../nbs/backends/tf.ipynb #a52583eb
+def _nan_for_none(value: Optional[float]) -> float: return float("nan") if value is None else value
+
+
 class Scalar:
     "A number that the host changes between steps and a step reads."
     def __init__(self, value: float):
         self.value = value
         with tf.init_scope(), tf.device("cpu"): self.variable = tf.Variable(value, dtype=tf.float64, trainable=False)
 
-    def set(self, value: float) -> None:
-        if value != self.value: self.variable.assign(value)
+    def set(self, value: Optional[float]) -> None: # None: nothing is updated in the next step
+        if value != self.value: self.variable.assign(_nan_for_none(value))
         self.value = value
 
     def get(self) -> tf.Tensor: return self.variable
@@ -1562,7 +1567,144 @@ def sgd(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], buffer
         if momentum and scale is not None: g = _number(scale, v.dtype) * g
         _update(v, g, buffers[i] if momentum else None, rates[v.dtype], momentum, nesterov)
 
-# %% ../../nbs/backends/tf.ipynb #9a01c9f0
+# %% ../../nbs/backends/tf.ipynb #7b2aef3d
+def _counted(steps: Sequence[tf.Variable]) -> tf.Tensor:
+    "One more for each; all of them in one vector."
+    for step in steps: step.assign_add(1.0)
+    return tf.cast(tf.stack(list(steps)), tf.float64)
+
+
+def _power(base: float, exponent: tf.Tensor) -> tf.Tensor:
+    return tf.pow(tf.constant(base, tf.float64), exponent)
+
+
+def _each(vector: tf.Tensor, variables: Sequence[tf.Variable]) -> list:
+    "An element of the vector for each variable, in its dtype."
+    scalars = {dtype: tf.unstack(tf.cast(vector, dtype), len(variables)) for dtype in {v.dtype for v in variables}}
+    return [scalars[v.dtype][i] for i, v in enumerate(variables)]
+
+
+def _decayed(gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable], weight_decay: float) -> list:
+    return [g + _number(weight_decay, v.dtype) * v for g, v in zip(gradients, variables)] if weight_decay else gradients
+
+
+def _average(variable: tf.Variable, x: tf.Tensor, keep: float) -> tf.Tensor:
+    "variable = keep * variable + (1 - keep) * x."
+    return variable.assign_add(_number(1 - keep, x.dtype) * (x - variable))
+
+
+def adam(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], exp_avgs: Sequence[tf.Variable], exp_avg_sqs: Sequence[tf.Variable],
+         steps: Sequence[tf.Variable], lr: Scalar, beta1: float, beta2: float, epsilon: float, weight_decay: float, decoupled: bool) -> None:
+    "PyTorch's Adam in place, or AdamW, where weight decay is `decoupled` from the gradient."
+    t, rate, numbers = _counted(steps), tf.convert_to_tensor(lr.get()), {}
+    for dtype in {v.dtype for v in variables}:
+        b1, b2 = (float(np.asarray(b, dtype.as_numpy_dtype)) for b in (beta1, beta2))
+        root = tf.sqrt(1 - _power(b2, t))
+        numbers[dtype] = [tf.unstack(tf.cast(x, dtype), len(variables)) for x in (rate * root / (1 - _power(b1, t)), epsilon * root)]
+    for i, (v, g) in enumerate(zip(variables, gradients if decoupled else _decayed(gradients, variables, weight_decay))):
+        if decoupled and weight_decay: v.assign_sub(tf.cast(rate * weight_decay, v.dtype) * v)
+        rates, epsilons = numbers[v.dtype]
+        none, b1, b2 = (_number(x, v.dtype) for x in (0.0, beta1, beta2))  # the rate holds what powers of beta would correct
+        tf.raw_ops.ResourceApplyAdam(var=v.handle, m=exp_avgs[i].handle, v=exp_avg_sqs[i].handle, beta1_power=none, beta2_power=none,
+                                     lr=rates[i], beta1=b1, beta2=b2, epsilon=epsilons[i], grad=g)
+
+
+def nadam(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], exp_avgs: Sequence[tf.Variable], exp_avg_sqs: Sequence[tf.Variable],
+          steps: Sequence[tf.Variable], mu_products: Sequence[tf.Variable], lr: Scalar, beta1: float, beta2: float, epsilon: float,
+          weight_decay: float, momentum_decay: float) -> None:
+    "PyTorch's NAdam in place."
+    t, rate = _counted(steps), lr.get()
+    mu, mu_next = (beta1 * (1 - 0.5 * _power(0.96, momentum_decay * s)) for s in (t, t + 1))
+    for product, factor in zip(mu_products, tf.unstack(mu, len(mu_products))): product.assign(product * factor)
+    product = tf.stack(list(mu_products))
+    numbers = rate * (1 - mu) / (1 - product), rate * mu_next / (1 - product * mu_next), 1 - _power(beta2, t)
+    for v, g, m, s, c1, c2, c3 in zip(variables, _decayed(gradients, variables, weight_decay), exp_avgs, exp_avg_sqs, *(_each(x, variables) for x in numbers)):
+        mean, square = _average(m, g, beta1), _average(s, g * g, beta2)
+        v.assign_sub((c1 * g + c2 * mean) / (tf.sqrt(square / c3) + _number(epsilon, v.dtype)))
+
+
+def rmsprop(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], square_avgs: Sequence[tf.Variable], grad_avgs: Sequence[tf.Variable],
+            buffers: Sequence[tf.Variable], lr: Scalar, alpha: float, epsilon: float, weight_decay: float, momentum: float) -> None:
+    "PyTorch's RMSprop in place; centered where there are `grad_avgs`, with momentum where there are `buffers`."
+    for i, (v, g) in enumerate(zip(variables, _decayed(gradients, variables, weight_decay))):
+        square = _average(square_avgs[i], g * g, alpha)
+        if grad_avgs: square = square - tf.square(_average(grad_avgs[i], g, alpha))
+        change = g / (tf.sqrt(square) + _number(epsilon, v.dtype))
+        if buffers: change = buffers[i].assign(_number(momentum, v.dtype) * buffers[i] + change)
+        v.assign_sub(tf.cast(lr.get(), v.dtype) * change)
+
+
+def adagrad(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], sums: Sequence[tf.Variable], steps: Sequence[tf.Variable],
+            lr: Scalar, lr_decay: float, epsilon: float, weight_decay: float) -> None:
+    "PyTorch's Adagrad in place."
+    rates = _each(lr.get() / (1 + (_counted(steps) - 1) * lr_decay), variables)
+    for v, g, s, rate in zip(variables, _decayed(gradients, variables, weight_decay), sums, rates):
+        tf.raw_ops.ResourceApplyAdagradV2(var=v.handle, accum=s.handle, lr=rate, epsilon=_number(epsilon, v.dtype), grad=g)
+
+
+def adadelta(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], square_avgs: Sequence[tf.Variable], acc_deltas: Sequence[tf.Variable],
+             lr: Scalar, rho: float, epsilon: float, weight_decay: float) -> None:
+    "PyTorch's Adadelta in place."
+    for v, g, square, delta in zip(variables, _decayed(gradients, variables, weight_decay), square_avgs, acc_deltas):
+        tf.raw_ops.ResourceApplyAdadelta(var=v.handle, accum=square.handle, accum_update=delta.handle, lr=tf.cast(lr.get(), v.dtype),
+                                         rho=_number(rho, v.dtype), epsilon=_number(epsilon, v.dtype), grad=g)
+
+
+def lion(variables: Sequence[tf.Variable], gradients: Sequence[tf.Tensor], exp_avgs: Sequence[tf.Variable],
+         lr: Scalar, beta1: float, beta2: float, weight_decay: float) -> None:
+    "v -= lr * (sign(beta1 * m + (1 - beta1) * g) + weight_decay * v); m = beta2 * m + (1 - beta2) * g."
+    for v, g, m in zip(variables, gradients, exp_avgs):
+        b1, b2, one_less_b1, one_less_b2 = (_number(x, v.dtype) for x in (beta1, beta2, 1 - beta1, 1 - beta2))
+        change = tf.sign(b1 * m + one_less_b1 * g)
+        if weight_decay: change = change + _number(weight_decay, v.dtype) * v
+        v.assign_sub(tf.cast(lr.get(), v.dtype) * change)
+        m.assign(b2 * m + one_less_b2 * g)
+
+# %% ../../nbs/backends/tf.ipynb #01fc7143
+def slot(variable: tf.Variable, value: float) -> tf.Variable:
+    "Storage for what an optimizer remembers for `variable`: as large, laid out in memory as it is, filled with `value`."
+    return tf.Variable(tf.fill(variable.shape, tf.constant(value, variable.dtype)), trainable=False)
+
+
+def scaled(xs: Sequence[tf.Tensor], factor: tf.Tensor) -> list:
+    "Each times one number."
+    return [x * tf.cast(factor, x.dtype) for x in xs]
+
+
+def norm(xs: Sequence[tf.Tensor]) -> tf.Tensor:
+    "The root of the sum of all squares in all of them."
+    dtype = functools.reduce(_common, [x.dtype for x in xs])
+    return tf.sqrt(2 * tf.add_n([tf.cast(tf.nn.l2_loss(x), dtype) for x in xs]))
+
+
+def clip_each(xs: Sequence[tf.Tensor], bound: float) -> list:
+    "Each with its values in [-bound, bound]."
+    return [tf.clip_by_value(x, -bound, bound) for x in xs]
+
+
+def accumulate(sums: Sequence[tf.Variable], xs: Sequence[tf.Tensor], weight: float) -> None:
+    "sum += weight * x, in place."
+    for total, x in zip(sums, xs): total.assign_add(_number(weight, x.dtype) * x)
+
+
+def clear(xs: Sequence[tf.Variable]) -> None:
+    "Zeros, in place, also where there was no number."
+    for x in xs: x.assign(tf.zeros_like(x))
+
+
+def average(averages: Sequence[tf.Variable], xs: Sequence[tf.Tensor], keep: tf.Tensor) -> None:
+    "a = keep * a + (1 - keep) * x, in place."
+    for a, x in zip(averages, xs): a.assign(tf.cast(keep, a.dtype) * a + tf.cast(1 - keep, a.dtype) * x)
+
+
+def when(rate: Scalar, function: Callable) -> None:
+    "Call `function` in a step that has a rate, which is not None."
+    def called() -> tf.Tensor:
+        function()
+        return tf.constant(True)
+    tf.cond(tf.math.is_nan(rate.variable), lambda: tf.constant(False), called)
+
+# %% ../../nbs/backends/tf.ipynb #326bff18
 STEPS_PER_CALL = 64  # calling a graph costs as much as many a step
 
 
@@ -1594,14 +1736,14 @@ def _steps(step: Callable, rate: Optional[Scalar], batches: list, rates: tf.Tens
 
 
 def compile_steps(step: Callable, rate: Optional[Scalar] = None) -> Callable:
-    "A function that runs `step` on loaded batches in turn, each with its value of `rate`; it gives what `step` gave for all of them, stacked."
+    "A function that runs `step` on loaded batches in turn, each with its value of `rate` (None: without an update); it gives what `step` gave for all of them, stacked."
     one, graphs = tf.function(step, autograph=False), {}
     many = tf.function(functools.partial(_steps, one, rate), autograph=False)
     def run(batches, rates):
         key = tuple((x.dtype, *x.shape[1:]) for x in batches)  # the number of steps may vary
         with tf.device(_device):
             if key not in graphs: graphs[key] = many.get_concrete_function([tf.TensorSpec((None, *x.shape[1:]), x.dtype) for x in batches], tf.TensorSpec((None,), tf.float64))
-            values = graphs[key](batches, tf.constant(rates, tf.float64))
+            values = graphs[key](batches, tf.constant([*map(_nan_for_none, rates)], tf.float64))
         if rate is not None: rate.value = rates[-1]  # as the graph left it
         return values
     return run
