@@ -22,7 +22,7 @@ help:
 	@echo "             BACKEND=pytorch|tf2 (default pytorch)  EPOCHS=N (default 10)  ARGS='--set train_batch_size=64'"
 	@echo "make test    all that CI runs: notebooks exported and clean, their tests on both backends"
 	@echo "make bench   babilim beside hand-written loops, Keras, Lightning and fastai (1 to 2 hours; ARGS='--quick' tries it out)"
-	@echo "make chaos   runs killed and checkpoints damaged, on both backends (half an hour; ARGS='--kills 5' is shorter)"
+	@echo "make chaos   runs killed, disks full, workers hung, files forged, on both backends (1 hour; ARGS='--kills 5 --fuzz-minutes 1' is shorter)"
 	@echo "make data    fetch Fashion-MNIST for BACKEND (31 MB)"
 	@echo "make lab     open the notebooks in JupyterLab"
 	@echo "make docs    the site in docs/, and README.md, from the notebooks; 'make docs-check' fails where they are stale"

@@ -125,12 +125,12 @@ def save_checkpoint(path: str,                        # `.npz` or `.safetensors`
     text = json.dumps({"format": 1, "meta": dict(meta)})
     write_atomically(path, lambda file: (writer(file, arrays, text), _write_seal(path, file)))
 
-# %% ../../nbs/core/checkpoint.ipynb #91bf2a97
+# %% ../../nbs/core/checkpoint.ipynb #07c6ee6f
 def _check_entries(path: str, entries: list, size: int) -> None:
     "Stored as they are, each name once, together no larger than the file."
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED: raise CheckpointError(f"{path} is not a checkpoint of babilim: its entry {entry.filename!r} is compressed.")
-    if sum(entry.file_size for entry in entries) > size: raise CheckpointError(f"{path} is not a checkpoint of babilim: its entries claim more bytes than it has.")
+    if sum(max(entry.file_size, entry.compress_size) for entry in entries) > size: raise CheckpointError(f"{path} is not a checkpoint of babilim: its entries claim more bytes than it has.")
     if len({entry.filename for entry in entries}) < len(entries): raise CheckpointError(f"{path} is not a checkpoint of babilim: it has two entries of one name.")
 
 

@@ -133,7 +133,7 @@ def _new_array(path: str, dtype: np.dtype, shape: tuple) -> None:
         if hasattr(os, "posix_fallocate"): os.posix_fallocate(file.fileno(), 0, os.path.getsize(path))
         os.fsync(file.fileno())
 
-# %% ../../nbs/data/cache.ipynb #b16305f3
+# %% ../../nbs/data/cache.ipynb #8f10c699
 _HEADER = "header.json"
 
 
@@ -154,6 +154,8 @@ def _read_header(folder: str) -> dict:
 
 def _open_array(path: str, dtype: str, shape: tuple, mode: str) -> np.ndarray:
     "The array of a file, mapped; never unpickles."
+    with open(path, "rb") as file:
+        if np.lib.format.read_magic(file) != (1, 0): raise ValueError(f"{os.path.basename(path)} has a header of another version")  # one that may claim 4 GB
     array = np.lib.format.open_memmap(path, mode="r")  # `r+` would make a file that is too short longer
     if (array.dtype.str, array.shape) != (dtype, shape):
         raise ValueError(f"{os.path.basename(path)} holds {array.dtype.str} {array.shape} instead of {dtype} {shape}")

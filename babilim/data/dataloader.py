@@ -215,7 +215,7 @@ class _Worker:
 def _stop_all() -> None:
     for worker in list(_Worker.running): worker.stop()
 
-# %% ../../nbs/data/dataloader.ipynb #d232ec59
+# %% ../../nbs/data/dataloader.ipynb #925866a8
 def _lost(loss: _Lost, worker: _Worker, dataset: Dataset, indices: Sequence[int]) -> SampleError:
     "What happened, and to which sample."
     at = worker.at[0]
@@ -227,14 +227,14 @@ def _lost(loss: _Lost, worker: _Worker, dataset: Dataset, indices: Sequence[int]
 
 def _next_batch(dataset: Dataset, workers: list, number: int, indices: Sequence[int], start: Callable) -> list:
     "From a worker; from a new one, that `start` makes, where that is lost."
-    attempts_left = dataset.retries
+    losses: list = []  # the samples at which they were lost
     while True:
         try: batch, found = workers[number].receive()
         except _Lost as loss:
             error, at = _lost(loss, workers[number], dataset, indices), workers[number].at[0]
             workers[number].stop()
-            attempts_left -= 1
-            if attempts_left >= 0: logging.warn(f"{error} A new worker prepares the batch again.")
+            losses.append(at)
+            if losses.count(at) <= dataset.retries: logging.warn(f"{error} A new worker prepares the batch again.")
             elif dataset.quarantines and error.step: dataset.quarantine(at, error)
             else: raise error from None
             workers[number] = start()
