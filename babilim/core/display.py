@@ -134,11 +134,11 @@ def _framed(parts: Sequence[str], legend: Sequence[tuple], label: str) -> str:
     return (f"<svg role='img' aria-label='{html.escape(label, quote=True)}' viewBox='0 0 {width} {height}' width='{width}' height='{height}' style='max-width:100%' "
             f"font-family='sans-serif' font-size='11'>{''.join(parts)}{''.join(names)}</svg>")
 
-# %% ../../nbs/core/display.ipynb #6138d76b
+# %% ../../nbs/core/display.ipynb #6e74fa69
 _THUMBNAIL = 128 # pixels along the longer side, at most
 
 
-def _as_bytes(image: np.ndarray) -> np.ndarray: # (height, width, 3 or 4) uint8
+def _as_bytes(image: np.ndarray) -> np.ndarray: # (height, width, 1, 3 or 4) uint8
     if image.ndim == 2: image = image[..., None]
     if image.ndim != 3 or image.shape[-1] not in (1, 3, 4) or image.size == 0: raise ValueError(f"An image is (height, width) or (height, width, 1, 3 or 4), not {image.shape}.")
     stride = -(-max(image.shape[:2]) // _THUMBNAIL)
@@ -146,16 +146,15 @@ def _as_bytes(image: np.ndarray) -> np.ndarray: # (height, width, 3 or 4) uint8
     low, high = float(image.min()), float(image.max())
     top = 1.0 if high <= 1 else 255.0
     if low < 0 or high > top: image, top = image - low, max(high - low, 1e-30)
-    image = np.round(image / top * 255).astype(np.uint8)
-    return image.repeat(3, axis=-1) if image.shape[-1] == 1 else image
+    return np.round(image / top * 255).astype(np.uint8)
 
 
 def png(image: np.ndarray # (height, width) or (height, width, 1, 3 or 4)
        ) -> bytes:
     "The image as a small PNG file."
-    from matplotlib.image import imsave  # takes a while to load
-    file = io.BytesIO()
-    imsave(file, _as_bytes(np.asarray(image)), format="png")
+    from PIL import Image  # matplotlib needs it, so it is there
+    file, pixels = io.BytesIO(), _as_bytes(np.asarray(image))
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(file, "png", optimize=True)
     return file.getvalue()
 
 
