@@ -14,7 +14,7 @@ ifeq ($(filter $(BACKEND),pytorch tf2),)
 $(error BACKEND can be pytorch or tf2, not '$(BACKEND)')
 endif
 
-.PHONY: help train data test bench chaos lab docs docs-check clean
+.PHONY: help train data test bench chaos parity lab docs docs-check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make test    all that CI runs: notebooks exported and clean, their tests on both backends"
 	@echo "make bench   babilim beside hand-written loops, Keras, Lightning and fastai (1 to 2 hours; ARGS='--quick' tries it out)"
 	@echo "make chaos   runs killed, disks full, workers hung, files forged, on both backends (1 hour; ARGS='--kills 5 --fuzz-minutes 1' is shorter)"
+	@echo "make parity  all functions, layers, losses and optimizers on both backends, compared (some minutes)"
 	@echo "make data    fetch Fashion-MNIST for BACKEND (31 MB)"
 	@echo "make lab     open the notebooks in JupyterLab"
 	@echo "make docs    the site in docs/, and README.md, from the notebooks; 'make docs-check' fails where they are stale"
@@ -78,6 +79,9 @@ bench: .venv-bench/.installed
 
 chaos: .venv/.installed-dev
 	@$(BIN)/python chaos/chaos.py $(ARGS)
+
+parity: .venv/.installed-dev
+	@$(BIN)/python tools/parity_table.py $(ARGS)
 
 lab: .venv/.installed-dev data
 	@test -x $(BIN)/jupyter-lab || $(PIP) install --quiet --disable-pip-version-check jupyterlab ipywidgets

@@ -32,7 +32,7 @@ def watching(root: Any,      # a module that is built
     finally:
         for module, _ in watched: del module.call
 
-# %% ../../nbs/core/summary.ipynb #a2522ae0
+# %% ../../nbs/core/summary.ipynb #9b972d94
 def _of_kernel(output: Any, kernel: Any, channels: int) -> int:
     "Each number of the output is a sum over one output channel's part of the kernel."
     return _size(output) * _size(kernel) // channels
@@ -47,6 +47,8 @@ MULTIPLY_ADDS: dict[str, Callable] = { # (output, *arguments) -> count
     "dense_each": lambda ys, x, weights, *_: sum(_of_kernel(y, w, y.shape[-1]) for y, w in zip(ys, weights)),
     "conv2d": lambda y, x, kernel, *_: _of_kernel(y, kernel, _channels(y)),
     "matmul": lambda y, a, b: _size(y) * a.shape[-1],
+    "lstm": lambda ys, x, h, c, weights, *_: x.shape[0] * x.shape[1] * sum(map(_size, weights[:2])),
+    "gru": lambda ys, x, h, weights, *_: x.shape[0] * x.shape[1] * sum(map(_size, weights[:2])),
     "scaled_dot_product_attention": lambda y, q, k, v, *_: _size(y) // y.shape[-1] * k.shape[-2] * (q.shape[-1] + v.shape[-1]),
 }
 

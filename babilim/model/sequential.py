@@ -5,29 +5,62 @@
 # %% auto #0
 __all__ = ['Sequential']
 
-# %% ../../nbs/model/sequential.ipynb #760def2a
-from typing import Any, Callable, Iterator, Union
+# %% ../../nbs/model/sequential.ipynb #808ac1ec
+from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Union
 
 from ..core.module import Module
 from .native import Lambda
 
-# %% ../../nbs/model/sequential.ipynb #efe126a6
+# %% ../../nbs/model/sequential.ipynb #bc74424c
 class Sequential(Module):
     "Calls each layer with the output of the one before; native modules and functions are wrapped."
-    def __init__(self, *layers: Callable): # babilim modules, native modules, or functions of native tensors
+    def __init__(self, *layers: Any,           # babilim modules, native modules, or functions of native tensors; or one dictionary of them by name
+                 **named_layers: Callable      # more of them, with names
+                ):
         super().__init__()
         if any(isinstance(layer, (list, tuple)) for layer in layers): raise TypeError("Sequential takes its layers one by one: Sequential(*layers).")
-        self.layers = [layer if isinstance(layer, Module) else Lambda(layer) for layer in layers]
+        self.layers: dict[str, Module] = {}
+        if len(layers) == 1 and isinstance(layers[0], Mapping): layers, named_layers = (), {**layers[0], **named_layers}
+        for layer in layers: self.append(layer)
+        for name, layer in named_layers.items(): self.append(layer, name)
 
     def call(self, features: Any) -> Any:
         "Through all layers."
-        for layer in self.layers: features = layer(features)
+        for layer in self.layers.values(): features = layer(features)
         return features
 
-    def __len__(self) -> int: return len(self.layers)
-    def __iter__(self) -> Iterator[Module]: return iter(self.layers)
+    def append(self, layer: Callable,           # as for `Sequential`
+               name: Optional[str] = None       # None: its place
+              ) -> "Sequential":                # this module
+        "Add a layer at the end."
+        if name is not None: _check_name(name, self.layers)
+        self.layers[str(len(self.layers)) if name is None else name] = _wrapped(layer)
+        return self
 
-    def __getitem__(self, index: Union[int, slice]) -> Module: # a layer, or for a slice a Sequential that shares the layers
-        if isinstance(index, slice): return Sequential(*self.layers[index])
+    def __len__(self) -> int: return len(self.layers)
+    def __iter__(self) -> Iterator[Module]: return iter(self.layers.values())
+
+    def _name(self, index: Union[int, str]) -> str:
+        if isinstance(index, str):
+            if index not in self.layers: raise KeyError(f"There is no layer {index!r} in a Sequential of {', '.join(self.layers)}.")
+            return index
         if not -len(self) <= index < len(self): raise IndexError(f"There is no layer {index} in a Sequential of {len(self)} layers.")
-        return self.layers[index]
+        return list(self.layers)[index]
+
+    def __getitem__(self, index: Union[int, str, slice]) -> Module: # a layer, or for a slice a Sequential that shares the layers
+        if not isinstance(index, slice): return self.layers[self._name(index)]
+        part = Sequential()
+        for name, layer in list(self.layers.items())[index]: part.append(layer, None if name.isdecimal() else name)
+        return part
+
+    def __setitem__(self, index: Union[int, str], layer: Callable) -> None: # puts a layer in the place of another
+        self.layers[self._name(index)] = _wrapped(layer)
+
+
+def _wrapped(layer: Callable) -> Module:
+    return layer if isinstance(layer, Module) else Lambda(layer)
+
+
+def _check_name(name: Any, taken: Iterable[str]) -> None:
+    if not isinstance(name, str) or not name or name.isdecimal() or "/" in name: raise ValueError(f"A layer's name is a text without a slash that is not a number, not {name!r}.")
+    if name in taken: raise ValueError(f"A Sequential has two layers with the name {name!r}.")

@@ -133,7 +133,7 @@ def record_run(folder: str, config: Optional[Config]) -> None:
     write_atomically(path, lambda file: file.write(json.dumps(runs, indent=2).encode()))
     if config is not None: config.save(os.path.join(folder, "config.json"))
 
-# %% ../../nbs/training/supervised.ipynb #91ea5899
+# %% ../../nbs/training/supervised.ipynb #45d56688
 def _origin(loader: Any, config: Optional[Config]) -> dict[str, Any]:
     "What a run depends on beside its code, as JSON can hold it."
     dataset = getattr(loader, "dataset", None)
@@ -156,7 +156,7 @@ class RunState:
         "A copy of the whole state of the run: model, loss, optimizer, callbacks, random state, epoch and step."
         arrays = {f"{part}/{name.lstrip('/')}": value for part in ("model", "loss", "optimizer") for name, value in getattr(self, part).state_dict().items()}
         arrays.update({f"random/{name}": value for name, value in engine().random_state().items()})
-        meta = {"epoch": self.epoch, "step": self.step, "steps_per_epoch": self.steps_per_epoch, "seed": get_seed(), "backend": get_backend(), "lr": self.optimizer.lr, "lr_factor": self.lr_factor,
+        meta = {"epoch": self.epoch, "step": self.step, "steps_per_epoch": self.steps_per_epoch, "seed": get_seed(), "backend": get_backend(), "lr": self.optimizer.lr, "lr_factor": self.lr_factor, "frozen": self.model.frozen_variables,
                 "origin": self._origin, "means": self._means.state_dict(), "history": [*self.history], "callbacks": [[type(c).__name__, c.state_dict()] for c in self.callbacks]}
         return arrays, meta
 
@@ -183,6 +183,7 @@ class RunState:
         if config: logging.warn(f"The config is not that of {path}: {config}.")
 
     def _restore(self, path: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any], strict: bool = True) -> None:
+        self._freeze_as(meta.get("frozen", []))
         parts = {part: {k[len(part):]: v for k, v in arrays.items() if k.startswith(part + "/")} for part in ("model", "loss", "optimizer")}
         for part, state in parts.items():  # all checks come before the first change
             variables = getattr(self, part).named_variables
@@ -200,13 +201,20 @@ class RunState:
         self._restore_callbacks(meta["callbacks"])
         logging.info(f"Resumed from {path}: epoch {self.epoch + 1}, after {self.step} of {self.steps_per_epoch} steps.")
 
+    def _freeze_as(self, paths: Sequence[str]) -> None:
+        "Freeze what was frozen when the state was saved: the optimizer remembers only the others."
+        if [*paths] == self.model.frozen_variables or not {*paths} <= {*self.model.named_variables}: return
+        if self.model.frozen_variables: self.model.unfreeze()
+        if paths: self.model.freeze(*paths)
+        self._choose_variables()
+
     def _restore_callbacks(self, states: list) -> None:
         "Each state goes to the callback of the same class, in order."
         for callback in self.callbacks:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #a624348c
+# %% ../../nbs/training/supervised.ipynb #67e76d25
 def _as_float32(value: Any) -> Any:
     "What a product in 16 bits gave, as others expect it."
     return value.cast("float32") if isinstance(value, ITensor) and value.dtype in ("bfloat16", "float16") else value
@@ -307,6 +315,7 @@ class SupervisedTrainer(RunState):
         self.epoch, self.step, self._means = self.epoch + 1, 0, self._new_means()
 
     def _train_epoch(self, train: Any, steps: Steps) -> dict[str, float]:
+        self._choose_variables()
         self.model.train()
         steps.compile_for(self._settings())
         self._remember()
@@ -387,7 +396,7 @@ class SupervisedTrainer(RunState):
     def _settings(self) -> list:
         "The plain values that the Python code of model and loss can depend on."
         modules = [*self.model.modules(), *self.loss.modules()]
-        return [(name, value) for module in modules for name, value in vars(module).items() if type(value) in (bool, int, float, str)]
+        return [len(self.variables), *self.model.frozen_variables] + [(name, value) for module in modules for name, value in vars(module).items() if type(value) in (bool, int, float, str)]
 
     def _compiled(self, step: Callable, rate: Any = None) -> Steps:
         "The step, compiled by the backend; it returns what was logged and the loss."
@@ -409,13 +418,19 @@ class SupervisedTrainer(RunState):
         with self.loss.evaluating(): self.loss(prediction, y)
         for module in self.loss.modules():
             if isinstance(module, Loss): module.take_logged()
-        named = self.named_variables()
-        self.variables = [v for v in named.values() if v.trainable]
-        if not self.variables: raise ValueError(f"{type(self.model).__name__} has no trainable variables.")
-        self.optimizer.build(named)
+        self._choose_variables()
         if self._state is not None: self._restore(*self._state)
         self._state = None
         self._each("on_build_end")
+
+    def _choose_variables(self) -> None:
+        "What is trained from now on: all variables that are not frozen."
+        named, before = self.named_variables(), len(self.optimizer.variables)
+        self.variables = [v for v in named.values() if v.trainable]
+        if not self.variables: raise ValueError(f"{type(self.model).__name__} has no trainable variables" + (": all are frozen." if self.model.frozen_variables else "."))
+        self.optimizer.build(named)
+        if self._backup is not None and len(self.optimizer.variables) != before:
+            self._all_finite, self._backup = all_finite(self._changing()), Backup(self._changing())
 
     def named_variables(self) -> dict[str, Tensor]: # by path
         "Those of the model and of the loss."
