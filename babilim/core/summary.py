@@ -32,21 +32,35 @@ def watching(root: Any,      # a module that is built
     finally:
         for module, _ in watched: del module.call
 
-# %% ../../nbs/core/summary.ipynb #9b972d94
+# %% ../../nbs/core/summary.ipynb #d7c26b36
 def _of_kernel(output: Any, kernel: Any, channels: int) -> int:
     "Each number of the output is a sum over one output channel's part of the kernel."
     return _size(output) * _size(kernel) // channels
 
 
 def _size(x: Any) -> int: return math.prod(x.shape)
-def _channels(x: Any) -> int: return x.shape[engine().CHANNEL_AXIS % len(x.shape)]
+def _channels(x: Any) -> int: return x.shape[engine().CHANNEL_AXIS % len(x.shape) if len(x.shape) > 3 else -1]
+def _of_conv(y: Any, x: Any, kernel: Any, *_: Any) -> int: return _of_kernel(y, kernel, _channels(y))
+def _of_transposed(y: Any, x: Any, kernel: Any, *_: Any) -> int: return _of_kernel(x, kernel, _channels(x))
+
+
+def _of_einsum(y: Any, subscripts: str, xs: Sequence[Any]) -> int:
+    terms, _, output = subscripts.replace(" ", "").partition("->")
+    sizes: dict[str, int] = {}
+    for term, x in zip(terms.split(","), xs):
+        head, _, tail = term.partition("...")
+        sizes.update([*zip(head, x.shape), *zip(tail[::-1], x.shape[::-1])])
+    if "->" not in subscripts: output = "".join(c for c in sizes if terms.count(c) == 1)
+    return _size(y) * math.prod(size for c, size in sizes.items() if c not in output) * (len(xs) - 1)
 
 
 MULTIPLY_ADDS: dict[str, Callable] = { # (output, *arguments) -> count
     "dense": lambda y, x, weight, *_: _of_kernel(y, weight, y.shape[-1]),
     "dense_each": lambda ys, x, weights, *_: sum(_of_kernel(y, w, y.shape[-1]) for y, w in zip(ys, weights)),
-    "conv2d": lambda y, x, kernel, *_: _of_kernel(y, kernel, _channels(y)),
+    "conv1d": _of_conv, "conv2d": _of_conv, "conv3d": _of_conv,
+    "conv_transpose1d": _of_transposed, "conv_transpose2d": _of_transposed,
     "matmul": lambda y, a, b: _size(y) * a.shape[-1],
+    "einsum": _of_einsum,
     "lstm": lambda ys, x, h, c, weights, *_: x.shape[0] * x.shape[1] * sum(map(_size, weights[:2])),
     "gru": lambda ys, x, h, weights, *_: x.shape[0] * x.shape[1] * sum(map(_size, weights[:2])),
     "scaled_dot_product_attention": lambda y, q, k, v, *_: _size(y) // y.shape[-1] * k.shape[-2] * (q.shape[-1] + v.shape[-1]),

@@ -23,10 +23,11 @@ from ..core.tensor import GradientTape, ITensor, Tensor, leaves
 __all__ = ['LIMITS', 'KINDS', 'images_in', 'images_out', 'difference', 'compare', 'item_of', 'registries', 'public_items',
            'uncovered', 'measure']
 
-# %% ../../nbs/testing/runner.ipynb #03142811
+# %% ../../nbs/testing/runner.ipynb #24d4f1a1
 def images_in(x: ITensor # (batch, ..., channels)
              ) -> ITensor:
     "From channels last to the layout of the backend in use, with gradients."
+    if x.ndim < 4: return x
     order = [*range(x.ndim - 1)]
     order.insert(engine().CHANNEL_AXIS % x.ndim, x.ndim - 1)
     return x.transpose(order)
@@ -35,6 +36,7 @@ def images_in(x: ITensor # (batch, ..., channels)
 def images_out(x: ITensor # in the layout of the backend in use
               ) -> ITensor: # (batch, ..., channels)
     "From the layout of the backend in use to channels last, with gradients."
+    if x.ndim < 4: return x
     at = engine().CHANNEL_AXIS % x.ndim
     return x.transpose([*(axis for axis in range(x.ndim) if axis != at), at])
 

@@ -26,7 +26,7 @@ from .learning_rates import check_rate
 # %% auto #0
 __all__ = ['Optimizer']
 
-# %% ../../../nbs/training/optimizers/optimizer.ipynb #99b7660d
+# %% ../../../nbs/training/optimizers/optimizer.ipynb #f4710ff3
 class _Share:
     "The learning rate of a group, read in each step as a `Scalar` is."
     def __init__(self, scalar: Any, factor: float): self.scalar, self.factor = scalar, factor
@@ -70,18 +70,22 @@ class Optimizer(Module):
 
     # ---- what it remembers ----
     def build(self, variables: Mapping[str, Tensor]) -> None: # by path
-        "Create what it remembers for each trainable variable, unless it was built for them before."
+        "Create what it remembers for each trainable variable, unless it was built for that variable before."
         trained = {path.lstrip("/"): v for path, v in variables.items() if v.trainable}
         names = {id(v.native): name for name, v in trained.items()}
         known = self.scalar is not None and names == self._names
         for part in (self.averages, self.accumulation):
             if part is not None and not (known and part._backend): part.build(trained)
         if known: return
-        self.groups.build(list(trained))
+        self.groups.build([path.lstrip("/") for path in variables])  # frozen ones too: they may come back
         if self.groups.sets("weight_decay") and not hasattr(self, "weight_decay"): raise ValueError(f"{type(self).__name__} has no weight_decay, so its groups can't set it.")
-        self._backend, self.scalar, self._names = engine().NAME, engine().Scalar(self._lr), names
+        same = {name for key, name in names.items() if self._names.get(key) == name}  # after others were frozen, say
+        if self._backend != engine().NAME: self.scalar = engine().Scalar(self._lr)
+        self._backend, self._names = engine().NAME, names
         self._natives = deque(v.native for v in trained.values())  # keeps their ids theirs; a list would make them variables of the optimizer
-        for slot in self.slots: setattr(self, slot, {name: self.new_slot(slot, v) for name, v in trained.items()})
+        for slot in self.slots:
+            before = getattr(self, slot, {})
+            setattr(self, slot, {name: before[name] if name in same else self.new_slot(slot, v) for name, v in trained.items()})
 
     def new_slot(self, slot: str, variable: Tensor, value: float = 0.0) -> Tensor:
         "What it remembers for `variable` at the start: zeros of its shape."
