@@ -14,7 +14,7 @@ ifeq ($(filter $(BACKEND),pytorch tf2),)
 $(error BACKEND can be pytorch or tf2, not '$(BACKEND)')
 endif
 
-.PHONY: help train data test bench chaos parity lab docs docs-check clean
+.PHONY: help train data test bench chaos parity lab outputs docs docs-check clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make parity  all functions, layers, losses and optimizers on both backends, compared (some minutes)"
 	@echo "make data    fetch Fashion-MNIST for BACKEND (31 MB)"
 	@echo "make lab     open the notebooks in JupyterLab"
+	@echo "make outputs run the tutorial on both backends and store what the site shows of it (15 minutes)"
 	@echo "make docs    the site in docs/, and README.md, from the notebooks; 'make docs-check' fails where they are stale"
 	@echo "make clean   remove what was built; 'make clean ALL=1' also .venv, data and .logs"
 
@@ -86,6 +87,11 @@ parity: .venv/.installed-dev
 lab: .venv/.installed-dev data
 	@test -x $(BIN)/jupyter-lab || $(PIP) install --quiet --disable-pip-version-check jupyterlab ipywidgets
 	@BABILIM_BACKEND=$(BACKEND) $(BIN)/jupyter-lab nbs
+
+outputs: .venv/.installed-dev  # the tutorial on all data, on both backends: about 15 minutes
+	@$(MAKE) --no-print-directory data BACKEND=pytorch
+	@$(MAKE) --no-print-directory data BACKEND=tf2
+	@$(BIN)/python tools/store_outputs.py nbs/0*.ipynb
 
 docs: .venv/.installed-dev
 	@$(BIN)/python tools/build_readme.py

@@ -4,6 +4,8 @@ python tools/build_docs.py           writes docs/
 python tools/build_docs.py --check   fails where docs/ is not what the notebooks give
 """
 import ast
+import base64
+import json
 import os
 import re
 import shutil
@@ -17,6 +19,7 @@ from build_readme import map_links, page_of
 from execnb.nbio import mk_cell, read_nb, write_nb
 from nbdev.config import get_config
 from nbdev.doclinks import nbglob
+from store_outputs import ASIDE, digest
 from nbdev.processors import FilterDefaults, _default_exp, filter_stream_, hide_, hide_line, rm_header_dash, strip_ansi
 
 CONFIG = get_config()
@@ -27,8 +30,8 @@ COLAB = f"https://colab.research.google.com/github/{CONFIG.user}/{CONFIG.repo}/b
 SIDEBAR = {  # a folder stands for its notebooks, below its overview; what is named nowhere comes last
     "Tutorial": ["[0-9]*.ipynb", "fashion_mnist/command_line.ipynb", "new_project.ipynb"],
     "Guides": ["guides/*.ipynb"],
-    "Reference": ["core", "backends", "data", "model", "training"],
-    "Results": ["benchmark.ipynb", "fashion_mnist/parity.ipynb"],
+    "Reference": ["core", "backends", "data", "model", "training", "testing"],
+    "Results": ["benchmark.ipynb", "faults.ipynb", "fashion_mnist/parity.ipynb"],
     "More": ["*.ipynb"],
 }
 ON_COLAB = f"""# Colab comes without babilim
@@ -85,6 +88,7 @@ def page_cells(notebook: Path) -> list:
     "The cells of a page: those of the notebook as nbdev filters them, and the reference of what they export."
     nb = read_nb(NBS / notebook)
     module = f"{CONFIG.lib_path.name}.{_default_exp(nb)}".removesuffix(".__init__")
+    differing = on_tensorflow(notebook, nb.cells)
     exports = [cell for cell in nb.cells if re.search(r"^#\| *export", cell.source, re.M)]
     Filters()(nb)
     cells, heading, exported = [], "", {}
@@ -96,6 +100,9 @@ def page_cells(notebook: Path) -> list:
             new = definitions(cell.source) if any(cell is export for export in exports) else {}
             cells.append(mk_cell("".join(f'<a id="source-{name}"></a>' for name in new if name not in exported), "markdown"))
             cells.append(with_options(cell, heading))
+            if cell["id"] in differing:
+                cells.append(mk_cell(tabs(docname(notebook), cell, differing[cell["id"]]), "markdown"))
+                cell.outputs = []
             exported |= new
     if any(cell.cell_type == "code" for cell in cells): cells.insert(1, mk_cell(run_links(notebook), "markdown"))
     if exported: cells.append(mk_cell(reference(module, exported, f"{docname(notebook)}.reference"), "markdown"))
@@ -111,6 +118,47 @@ def reference(module: str, exported: dict[str, bool], file: str) -> str:
     (PAGES / file).parent.mkdir(parents=True, exist_ok=True)
     (PAGES / file).write_text(f"## Reference\n\n```{{eval-rst}}\n{entries}```\n")
     return f"```{{include}} /{file}\n```"
+
+
+# ---- Outputs on both backends ----
+
+FLEETING = re.compile(r"\d{4}-\d\d-\d\d[ _T]\d\d[:.]\d\d[:.]\d\d|ETA [\d:]+|\d+(\.\d+)? ?(ms|s|seconds)\b")  # dates and durations
+
+
+def on_tensorflow(notebook: Path, cells: list) -> dict[str, list]:
+    "By cell, what it gave on TensorFlow, where that is known and not what it gave on PyTorch."
+    path = ASIDE / notebook.with_suffix(".json")
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    fitting = {cell["id"]: cell for cell in cells if cell.cell_type == "code" and stored.get(cell["id"], {}).get("source") == digest(cell.source)}
+    return {name: stored[name]["outputs"] for name, cell in fitting.items() if lasting(cell.outputs) != lasting(stored[name]["outputs"])}
+
+
+def lasting(outputs: list) -> list[str]:
+    "What does not change from run to run."
+    found = [o.get("data", {}).get("image/png") or o.get("data", {}).get("text/plain") or o.get("text", "") for o in outputs]
+    return [FLEETING.sub("", "".join(value)).strip() for value in found]
+
+
+def shown(output: dict, picture: Path, alt: str) -> str:
+    "One output as Markdown; `picture` is where an image may be put."
+    data = {kind: "".join(value) for kind, value in output.get("data", {}).items() if isinstance(value, (str, list))}
+    if "image/png" in data:
+        picture.write_bytes(base64.b64decode(data["image/png"]))
+        return f"![{alt}]({picture.name})"
+    if "text/html" in data: return f"```{{raw}} html\n{data['text/html']}\n```"
+    if "text/markdown" in data: return data["text/markdown"]
+    return f"```text\n{''.join(output.get('text', '')) or data.get('text/plain', '')}\n```"
+
+
+def tabs(page: str, cell, tensorflow: list) -> str:
+    "What a cell gave on PyTorch and on TensorFlow, one behind the other."
+    alt, items = cell.metadata["mystnb"]["image"]["alt"], []
+    for backend, outputs in (("PyTorch", cell.outputs), ("TensorFlow", tensorflow)):
+        place = PAGES / f"{page}-{cell['id']}-{backend.lower()}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        parts = [shown(output, place.with_name(f"{place.name}-{i}.png"), alt) for i, output in enumerate(outputs)]
+        items.append("\n\n".join([f"::::{{tab-item}} {backend}\n:sync: {backend}", *parts, "::::"]))
+    return "\n\n".join([":::::{tab-set}\n:sync-group: backend\n:class: outputs", *items, ":::::"])
 
 
 # ---- Run this notebook ----

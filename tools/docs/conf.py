@@ -10,7 +10,7 @@ from babilim._modidx import d as index
 
 config = get_config()
 project, author, release, project_copyright = config.title, config.author, config.version, config.copyright
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "sphinx.ext.mathjax", "sphinx.ext.githubpages", "sphinx_copybutton"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "sphinx.ext.mathjax", "sphinx.ext.githubpages", "sphinx_copybutton", "sphinx_design"]
 
 # Pages: what the notebooks hold, with the outputs that are stored in them
 nb_execution_mode = "off"
