@@ -59,7 +59,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=100, help="on each backend")
     parser.add_argument("--flips", type=int, default=1000, help="bytes changed, on each backend")
-    parser.add_argument("--rounds", type=int, default=10, help="runs in trouble, and faults in data, of each kind on each backend")
+    parser.add_argument("--rounds", type=int, default=8, help="runs in trouble, and faults in data, of each kind on each backend")
     parser.add_argument("--fuzz-minutes", type=float, default=10, help="for all kinds of files together")
     parser.add_argument("--seed", type=int, default=0, help="of moments, places and kinds")
     parser.add_argument("--out", default=os.path.join(HERE, "results.json"))

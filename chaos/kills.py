@@ -78,7 +78,7 @@ def kill_runs(backend, kills, epochs, dice):
         expected, seconds = undisturbed(os.path.join(home, "undisturbed"), backend, epochs=epochs)
         while found["kills"] < kills:
             folder = os.path.join(home, f"run{found['runs']}")
-            while kill_once(folder, backend, epochs, dice.uniform(0, seconds), found): pass
+            while kill_once(folder, backend, epochs, dice.uniform(0, seconds / 3), found): pass
             found["runs"] += 1
             found["identical"] += same(final_state(folder), expected)
             found["skipped files"] += log_of(folder).count("Skipped a checkpoint")

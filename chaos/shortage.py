@@ -42,8 +42,8 @@ def shortages(backend, kind, rounds, epochs, expected, dice):
 
 def _one_run(backend, kind, epochs, expected, dice, mount, die, found):
     folder, steps = os.path.join(mount, "run"), 20 * epochs
-    first = dice.randrange(20, steps // 2)
-    trouble = {"kind": kind, "from": first, "to": first + dice.randrange(20, steps // 3), "mount": mount}
+    first = dice.randrange(10, steps // 2)
+    trouble = {"kind": kind, "from": first, "to": first + dice.randrange(10, steps // 3), "mount": mount}
     if die: trouble = {**trouble, "to": steps * 2, "die_at": trouble["to"]}
     with tempfile.TemporaryDirectory() as aside:
         report = os.path.join(aside, "report.json")
