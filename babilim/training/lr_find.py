@@ -62,7 +62,7 @@ def _minimum(rates: np.ndarray, losses: np.ndarray) -> float:
 
 RULES = {"valley": _valley, "steepest": _steepest, "minimum": _minimum}
 
-# %% ../../nbs/training/lr_find.ipynb #6f4f703b
+# %% ../../nbs/training/lr_find.ipynb #f2660804
 class FoundRates(Display):
     "The curve of `lr_find`: `rates`, `losses`, `smoothed`, and `suggestion` by a named rule."
     def __init__(self, rates: np.ndarray, losses: np.ndarray, # (n,) each
@@ -84,7 +84,8 @@ class FoundRates(Display):
     @property
     def html(self) -> str:
         marks = {f"{rule} {self.suggest(rule):.2g}": (self.suggest(rule), float(np.interp(self.suggest(rule), self.rates, self.smoothed))) for rule in (self.rule,)}
-        return svg_chart({"loss": (self.rates, self.losses), "smoothed": (self.rates, self.smoothed)}, "loss by learning rate", "learning rate", marks, log_x=True) + f"<div>{self.text}</div>"
+        top = 1.2 * self.smoothed[:self.smoothed.argmin() + 1].max()  # of the part that matters
+        return svg_chart({"loss": (self.rates, np.minimum(self.losses, top)), "smoothed": (self.rates, np.minimum(self.smoothed, top))}, "loss by learning rate", "learning rate", marks, log_x=True) + f"<div>{self.text}</div>"
 
 # %% ../../nbs/training/lr_find.ipynb #7d4e837d
 @contextmanager

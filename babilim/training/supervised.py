@@ -82,7 +82,7 @@ def _as_loader(data: Any, model: Module) -> Any:
     code = type(model).call.__code__
     return NativeLoader(data, code.co_varnames[1:code.co_argcount])
 
-# %% ../../nbs/training/supervised.ipynb #7823830a
+# %% ../../nbs/training/supervised.ipynb #e273be21
 class Interrupted(KeyboardInterrupt):
     "A notebook's stop button, in one line."
     def __init__(self): super().__init__("Interrupted between two steps. The trainer is whole: look at its history, evaluate, predict, or go on with resume and fit.")
@@ -109,7 +109,8 @@ class StopSignals:
 
     def raise_received(self) -> None:
         "KeyboardInterrupt after Ctrl-C, exit code 143 after SIGTERM."
-        if self.received != signal.SIGINT: raise SystemExit(128 + self.received)
+        received, self.received = self.received, None  # a later evaluation is not stopped by it
+        if received != signal.SIGINT: raise SystemExit(128 + received)
         raise Interrupted if logging.in_notebook() else KeyboardInterrupt  # Python's exit code 130 is for no subclass
 
 # %% ../../nbs/training/supervised.ipynb #2d2f86da
