@@ -5,27 +5,30 @@
 # %% auto #0
 __all__ = ['parity_cases', 'parity_exceptions']
 
-# %% ../../nbs/testing/cases_base.ipynb #dc626588
+# %% ../../nbs/testing/cases_base.ipynb #d1d12714
 from typing import Any, Callable
 
 import numpy as np
 
-from ..core import tmath
-
-from ..model.layers.activation import Activation
+from ..core.module import Module
+from ..core.tensor import ITensor, Tensor
+from ..model.layers.activation import ACTIVATIONS, Activation
+from ..model.layers.batch_normalization import BatchNormalization
+from ..model.layers.convolution import Conv2D
+from ..model.layers.embedding import Embedding
 from ..model.layers.flatten import Flatten
 from ..model.layers.fully_connected import FullyConnected
+from ..model.layers.layer_normalization import LayerNormalization
+from ..model.layers.pooling import GlobalAveragePooling2D, MaxPooling2D
 from ..model.sequential import Sequential
-from .runner import images_in
+from .runner import images_in, images_out
+from ..training.optimizers.accumulation import Accumulation
+from ..training.optimizers.loss_scale import LossScale
 
-# %% ../../nbs/testing/cases_base.ipynb #4d28af2d
+# %% ../../nbs/testing/cases_base.ipynb #64ff6633
 def _fully_connected(rng: np.random.Generator, dtype: str) -> tuple:
     layer = FullyConnected(int(rng.integers(1, 6)), use_bias=bool(rng.integers(2)))
     return layer, [rng.normal(size=(*rng.integers(1, 5, size=rng.integers(1, 3)), int(rng.integers(1, 6))))], layer
-
-
-def _flatten(rng: np.random.Generator, dtype: str) -> tuple:
-    return lambda x: Flatten()(images_in(x)), [rng.normal(size=rng.integers(1, 5, size=4))]
 
 
 def _sequential(rng: np.random.Generator, dtype: str) -> tuple:
@@ -33,13 +36,72 @@ def _sequential(rng: np.random.Generator, dtype: str) -> tuple:
     return net, [rng.normal(size=(3, 4))], net
 
 
+def _layer_normalization(rng: np.random.Generator, dtype: str) -> tuple:
+    layer = LayerNormalization(10 ** rng.uniform(-6, -2))
+    return layer, [rng.normal(size=(*rng.integers(1, 4, size=rng.integers(1, 3)), int(rng.integers(4, 9))))], layer
+
+
+def _embedding(rng: np.random.Generator, dtype: str) -> tuple:
+    layer = Embedding(7, int(rng.integers(1, 5)))
+    return layer, [rng.integers(0, 7, size=rng.integers(1, 5, size=2))], layer
+
+# %% ../../nbs/testing/cases_base.ipynb #1a785a22
+def _on_images(make: Callable, # generator -> layer
+               least: int = 4  # pixels of an image's side
+              ) -> Callable:
+    def maker(rng: np.random.Generator, dtype: str) -> tuple:
+        layer = make(rng)
+        image = rng.normal(size=(int(rng.integers(2, 4)), *rng.integers(least, least + 5, size=2), int(rng.integers(1, 4))))
+        def run(x: ITensor) -> ITensor:
+            y = layer(images_in(x))
+            return images_out(y) if y.ndim == 4 else y
+        return run, [image], layer
+    return maker
+
+
+def _convolution(rng: np.random.Generator) -> Module:
+    dilation = int(rng.integers(1, 3))
+    return Conv2D(int(rng.integers(1, 5)), tuple(rng.integers(1, 4, size=2)), int(rng.integers(1, 4)) if dilation == 1 else 1,
+                  padding=["same", "valid", 1][rng.integers(3)], dilation_rate=dilation, use_bias=bool(rng.integers(2)))
+
+
+def _pooling(rng: np.random.Generator) -> Module:
+    return MaxPooling2D(tuple(rng.integers(1, 4, size=2)), [None, 1, 2, 3][rng.integers(4)], padding=["same", "valid"][rng.integers(2)])
+
+
+def _batch_normalization(rng: np.random.Generator) -> Module:
+    return BatchNormalization(rng.uniform(0, 1), 10 ** rng.uniform(-6, -2)).train(bool(rng.integers(2)))
+
+# %% ../../nbs/testing/cases_base.ipynb #af481b2b
+def _loss_scale(rng: np.random.Generator, dtype: str) -> tuple:
+    def run(*gradients: ITensor) -> list:
+        scale = LossScale(4.0)
+        return [(scale.update([g.native]), scale.value * 1, scale.steps * 1) for g in gradients]
+    return run, [np.where(rng.random(3) < 0.1, np.inf, rng.normal(size=3)) for _ in range(6)]
+
+
+def _accumulation(rng: np.random.Generator, dtype: str) -> tuple:
+    samples = rng.integers(1, 9, size=4)
+    def run(*gradients: ITensor) -> ITensor:
+        sums = Accumulation()
+        sums.build({"x": Tensor(np.zeros(gradients[0].shape, dtype), trainable=True)})
+        for g, count in zip(gradients, samples): sums.add(["x"], [g.native], int(count))
+        return ITensor(sums.take(["x"])[0])
+    return run, [rng.normal(size=(2, 3)) for _ in range(4)]
+
+
 def parity_cases() -> dict[str, Callable]:
     "Makers by name."
-    return {"FullyConnected": _fully_connected, "Flatten": _flatten, "Sequential": _sequential}
+    activations = {f"Activation/{name}": _on_images(lambda rng, name=name: Activation(name)) for name in ACTIVATIONS}
+    return {"FullyConnected": _fully_connected, "Sequential": _sequential, "Embedding": _embedding, "Conv2D": _on_images(_convolution, 6), "MaxPooling2D": _on_images(_pooling),
+            "BatchNormalization": _on_images(_batch_normalization), "LayerNormalization": _layer_normalization,
+            "GlobalAveragePooling2D": _on_images(lambda rng: GlobalAveragePooling2D()), "Flatten": _on_images(lambda rng: Flatten()), **activations,
+            "LossScale": _loss_scale, "Accumulation": _accumulation}
 
-# %% ../../nbs/testing/cases_base.ipynb #6087117d
+# %% ../../nbs/testing/cases_base.ipynb #9a6ef110
 def parity_exceptions() -> dict[str, str]:
     "Reasons by name."
     return {"Lambda": "computes what the native module or function in it computes",
-            "ModuleNative": "is written anew for each framework by the user: `parity` compares what was written",
-            "Loss": "has no formula of its own", "Optimizer": "has no update rule of its own"}
+            "ModuleNative": "is written for each framework by the user; `parity` compares what was written",
+            "Loss": "has no formula of its own", "Optimizer": "has no update rule of its own", "Averages": "is compared as part of the optimizers: `ema`",
+            "Accumulation": "has no gradient: it sums gradients in place", "LossScale": "has no gradient: it counts"}
