@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['load_images', 'FashionMNISTDataset']
 
-# %% ../../nbs/02_dataset.ipynb #e1722c9d
+# %% ../../nbs/02_dataset.ipynb #e943e716
 import os
 from importlib.resources import files
 from typing import Optional
@@ -16,7 +16,7 @@ import babilim
 from .. import PYTORCH_BACKEND, SPLIT_TRAIN, TF_BACKEND, get_backend, is_backend
 from ..data import Dataset, image_grid_wrap
 from .config import FashionMNISTConfig
-from .problem import NetworkInput, NetworkOutput
+from .problem import CLASS_NAMES, NetworkInput, NetworkOutput
 
 # %% ../../nbs/02_dataset.ipynb #d0b4f51a
 def _load_pytorch(base_dir: str, train: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -49,9 +49,11 @@ def load_images(config: FashionMNISTConfig, train: bool # the 60,000 to learn fr
                                 "shipped sample (config.problem_sample = True, --sample on the command line).") from error
     return np.asarray(images, np.uint8), np.asarray(labels, np.uint8)
 
-# %% ../../nbs/02_dataset.ipynb #b8b7fbc0
+# %% ../../nbs/02_dataset.ipynb #5fcccc23
 class FashionMNISTDataset(Dataset):
     "Fashion-MNIST as (NetworkInput, NetworkOutput); the dev and test splits are both the 10,000 images."
+    class_names = CLASS_NAMES  # so that samples are shown with words
+
     def __init__(self, config: FashionMNISTConfig,
                  split: str,                      # SPLIT_TRAIN, SPLIT_DEV or SPLIT_TEST
                  cache_dir: Optional[str] = None, # where prepared samples are kept

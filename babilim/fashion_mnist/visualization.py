@@ -83,7 +83,7 @@ def worst_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int = 1
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(truth[wrong], kind="stable")][:count]
 
-# %% ../../nbs/05_visualization.ipynb #464c6078
+# %% ../../nbs/05_visualization.ipynb #db83f793
 def read_scalars(folder: str # a run's train/ or dev/
                 ) -> dict[str, tuple[np.ndarray, np.ndarray]]: # name: (steps, values), in the order of the steps
     "The scalars that TensorboardCallback wrote."
@@ -96,7 +96,8 @@ def read_scalars(folder: str # a run's train/ or dev/
             size = int.from_bytes(content[at:at + 8], "little")
             if at + 16 + size > len(content): break  # the last record of a run that was killed
             event = Event.FromString(content[at + 12:at + 12 + size])
-            for value in event.summary.value: found.setdefault(value.tag, {})[event.step] = value.simple_value
+            for value in event.summary.value:
+                if value.HasField("simple_value"): found.setdefault(value.tag, {})[event.step] = value.simple_value
             at += 16 + size
     return {name: (np.array(sorted(values)), np.array([values[s] for s in sorted(values)])) for name, values in found.items()}
 

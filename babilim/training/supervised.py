@@ -215,7 +215,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #67e76d25
+# %% ../../nbs/training/supervised.ipynb #96be1924
 def _as_float32(value: Any) -> Any:
     "What a product in 16 bits gave, as others expect it."
     return value.cast("float32") if isinstance(value, ITensor) and value.dtype in ("bfloat16", "float16") else value
@@ -252,6 +252,8 @@ class SupervisedTrainer(RunState):
         self.epoch, self.step, self.epochs, self.steps_per_epoch, self.eval_steps = 0, 0, 0, 0, 0
         self.history = History()
         self.config: Optional[Config] = None  # of the training data
+        self.example: Any = None              # the first batch, for callbacks that look into the model
+        self.step_values: dict[str, np.ndarray] = {}  # loss and metrics of each step since the interval before
         self.variables: list[Tensor] = []
         self._means, self._state, self._stop, self._backup, self._origin = self._new_means(), None, StopSignals(), None, _origin(None, None)
         self._hook()
@@ -414,7 +416,7 @@ class SupervisedTrainer(RunState):
 
     def _build(self, train: Any) -> None:
         self._each("on_build_start")
-        x, y = next(iter(train.batches(0)))
+        x, y = self.example = next(iter(train.batches(0)))
         with self.model.evaluating(): prediction = self.model(**x._asdict())
         with self.loss.evaluating(): self.loss(prediction, y)
         for module in self.loss.modules():
@@ -439,7 +441,7 @@ class SupervisedTrainer(RunState):
 
     def _fetch(self, train: Any) -> None:
         "Read the metrics that wait on the device; refuse to go on with a loss or weights that are not finite."
-        fetched = self._means.fetch()
+        fetched = self.step_values = self._means.fetch()
         if not fetched: return
         losses = fetched["loss/total"]
         bad = self.step - len(losses) + np.flatnonzero(~np.isfinite(losses))
