@@ -34,10 +34,14 @@ SIDEBAR = {  # a folder stands for its notebooks, below its overview; what is na
     "Results": ["benchmark.ipynb", "faults.ipynb", "fashion_mnist/parity.ipynb"],
     "More": ["*.ipynb"],
 }
-ON_COLAB = f"""# Colab comes without babilim
-import sys
+ON_COLAB = f"""# Colab comes without babilim; some pages read from the repository, and the loaders download their data into it
+import os, sys
 if "google.colab" in sys.modules:
-    %pip install -q "babilim @ git+{CONFIG.git_url}"
+    if not os.path.exists("/content/babilim"):
+        !git clone -q --depth 1 {CONFIG.git_url} /content/babilim
+    %pip install -q -e /content/babilim hypothesis
+    sys.path.insert(0, "/content/babilim")
+    os.chdir("/content/babilim/nbs/FOLDER")
 """
 
 
@@ -172,7 +176,7 @@ def run_links(notebook: Path) -> str:
 def write_runnable(notebook: Path) -> None:
     "The notebook to be run elsewhere: without outputs, and without what only works in the repository."
     nb = read_nb(NBS / notebook)
-    nb.cells = [mk_cell(ON_COLAB, "code")] + [cell for cell in nb.cells if "nbdev_export()" not in cell.source]
+    nb.cells = [mk_cell(ON_COLAB.replace("FOLDER", str(notebook.parent)), "code")] + [cell for cell in nb.cells if "nbdev_export()" not in cell.source]
     for i, cell in enumerate(nb.cells):
         cell["id"] = f"cell-{i}"
         if cell.cell_type == "code": cell.outputs, cell.execution_count = [], None

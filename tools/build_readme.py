@@ -1,8 +1,9 @@
-"""Make README.md from nbs/index.ipynb: prose as it is, code and its text output as blocks, without hidden cells.
+"""Make README.md from nbs/index.ipynb: prose as it is, code and its text output as blocks, plots as files, without hidden cells.
 
-python tools/build_readme.py           writes README.md
-python tools/build_readme.py --check   fails where README.md is another
+python tools/build_readme.py           writes README.md and images/
+python tools/build_readme.py --check   fails where they are others
 """
+import base64
 import re
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from nbdev.config import get_config
 
 ROOT = Path(__file__).resolve().parent.parent
 HIDDEN = re.compile(r"^#\|\s*(hide|export|default_exp)\b", re.M)
+OPTION = re.compile(r"^#\| *([\w-]+): *(.*?) *$", re.M)
+IMAGES = "images"
 DIRECTIVE = re.compile(r"^#\|.*\n?", re.M)
 
 
@@ -31,25 +34,43 @@ def site_links(source: str) -> str:
 
 
 def text_of(cell) -> str:
-    "The text that a code cell printed or showed."
-    parts = ["".join(o.get("text", o.get("data", {}).get("text/plain", ""))) for o in cell.outputs if o.get("name") != "stderr"]
+    "The text that a code cell printed or showed, unless it is a plot."
+    shown = [o for o in cell.outputs if o.get("name") != "stderr" and "image/png" not in o.get("data", {})]
+    parts = ["".join(o.get("text", o.get("data", {}).get("text/plain", ""))) for o in shown]
     return "\n".join(p.rstrip() for p in parts if p.strip())
 
 
-def blocks(cell) -> list[str]:
-    "The parts of the README that a cell gives."
+def plots_of(cell) -> list[bytes]:
+    "The plots that a code cell showed, as PNG files."
+    return [base64.b64decode("".join(o["data"]["image/png"])) for o in cell.outputs if "image/png" in o.get("data", {})]
+
+
+def blocks(cell, images: dict[str, bytes]) -> list[str]:
+    "The parts of the README that a cell gives; its plots go into `images`."
     if cell.cell_type == "markdown": return [site_links(cell.source)]
     if cell.cell_type != "code" or HIDDEN.search(cell.source): return []
-    output = text_of(cell)
-    return [f"```python\n{DIRECTIVE.sub('', cell.source).strip()}\n```"] + ([f"```text\n{output}\n```"] if output else [])
+    options, output = dict(OPTION.findall(cell.source)), text_of(cell)
+    found = [] if options.get("echo") == "false" else [f"```python\n{DIRECTIVE.sub('', cell.source).strip()}\n```"]
+    if output: found.append(f"```text\n{output}\n```")
+    for plot in plots_of(cell):
+        name = f"{IMAGES}/plot-{len(images) + 1}.png"
+        images[name] = plot
+        found.append(f"![{options.get('fig-alt', '')}]({name})")
+    return found
 
 
 def main() -> None:
-    parts = [block for cell in read_nb(ROOT / "nbs/index.ipynb").cells for block in blocks(cell)]
+    images: dict[str, bytes] = {}
+    parts = [block for cell in read_nb(ROOT / "nbs/index.ipynb").cells for block in blocks(cell, images)]
     text = "<!-- Made from nbs/index.ipynb by tools/build_readme.py: edit that. -->\n\n" + "\n\n".join(parts) + "\n"
-    readme = ROOT / "README.md"
-    if "--check" not in sys.argv[1:]: readme.write_text(text, encoding="utf-8")
-    elif readme.read_text(encoding="utf-8") != text: sys.exit("README.md is not what nbs/index.ipynb gives. Run `make docs` and commit the difference.")
+    made = {"README.md": text.encode(), **images}
+    kept = {str(path.relative_to(ROOT)): path.read_bytes() for path in (ROOT / "README.md", *ROOT.glob(f"{IMAGES}/plot-*.png")) if path.exists()}
+    if "--check" in sys.argv[1:]:
+        if made != kept: sys.exit("README.md and its images are not what nbs/index.ipynb gives. Run `make docs` and commit the difference.")
+        return
+    for name in kept.keys() - made.keys(): (ROOT / name).unlink()
+    (ROOT / IMAGES).mkdir(exist_ok=True)
+    for name, content in made.items(): (ROOT / name).write_bytes(content)
 
 
 if __name__ == "__main__": main()

@@ -19,7 +19,7 @@ def notebooks() -> list[Path]:
 
 def state() -> dict[str, str]:
     "A checksum of every file that is made from the notebooks, and of the notebooks."
-    files = [*ROOT.glob("babilim/**/*.py"), *notebooks(), ROOT / "README.md"]
+    files = [*ROOT.glob("babilim/**/*.py"), *notebooks(), ROOT / "README.md", *ROOT.glob("images/*.png")]
     return {str(f.relative_to(ROOT)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.exists()}
 
 
