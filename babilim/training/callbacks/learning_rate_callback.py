@@ -5,17 +5,34 @@
 # %% auto #0
 __all__ = ['LearningRateUpdateCallback']
 
-# %% ../../../nbs/training/callbacks/learning_rate_callback.ipynb #74843eff
-from typing import Callable
+# %% ../../../nbs/training/callbacks/learning_rate_callback.ipynb #e4e2fcb0
+from typing import Any, Callable, Mapping
 
 from .base_callback import BaseCallback
+from ..optimizers.learning_rates import LearningRateSchedule
 
-# %% ../../../nbs/training/callbacks/learning_rate_callback.ipynb #4bad4a55
+# %% ../../../nbs/training/callbacks/learning_rate_callback.ipynb #0ed081c8
 class LearningRateUpdateCallback(BaseCallback):
     "Sets the optimizer's learning rate before each training step."
     def __init__(self, schedule: Callable[[int], float]): # training steps done so far -> learning rate
         if not callable(schedule): raise TypeError(f"The schedule must be a function of the step, such as learning_rates.Exponential(...), not {schedule!r}.")
-        self.schedule = schedule
+        self.schedule, self._measured = schedule, -1
 
     def learning_rate(self, step: int) -> float:
         return self.schedule(step)
+
+    def on_fit_start(self) -> None: self._measured = -1
+
+    def on_epoch_end(self, metrics: Mapping[str, float]) -> None:
+        if not isinstance(self.schedule, LearningRateSchedule) or self.trainer.epoch <= self._measured: return  # resumed after it was told
+        self.schedule.measured(metrics)
+        self._measured = self.trainer.epoch
+
+    def state_dict(self) -> dict[str, Any]:
+        state = self.schedule.state_dict() if isinstance(self.schedule, LearningRateSchedule) else {}
+        return {"schedule": state, "measured": self._measured} if state else {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if not state or not isinstance(self.schedule, LearningRateSchedule): return
+        self.schedule.load_state_dict(state["schedule"])
+        self._measured = state["measured"]

@@ -26,7 +26,7 @@ from .learning_rates import check_rate
 # %% auto #0
 __all__ = ['Optimizer']
 
-# %% ../../../nbs/training/optimizers/optimizer.ipynb #f4710ff3
+# %% ../../../nbs/training/optimizers/optimizer.ipynb #a4538665
 class _Share:
     "The learning rate of a group, read in each step as a `Scalar` is."
     def __init__(self, scalar: Any, factor: float): self.scalar, self.factor = scalar, factor
@@ -96,9 +96,10 @@ class Optimizer(Module):
         if self.scalar is None: raise CheckpointError(f"{type(self).__name__} is not built yet, so it has nothing to load into. Call build(model.named_variables) first.")
         return super().load_state_dict(state, strict)
 
-    def averaged(self) -> ContextManager: # has no effect where it keeps no averages
-        "A scope in which the variables hold their averages."
-        return nullcontext() if self.averages is None else self.averages.in_place()
+    def averaged(self, wanted: bool = True # False: a scope in which they hold the values that are trained
+                ) -> ContextManager:
+        "A scope in which the variables hold their averages, where it keeps some."
+        return nullcontext() if self.averages is None or self.scalar is None else self.averages.in_place(wanted)
 
     # ---- the step ----
     def apply_gradients(self, gradients: Sequence[Optional[ITensor]], variables: Sequence[Tensor]) -> None:
