@@ -16,7 +16,7 @@ import babilim
 from ..core import logging
 from .config import FashionMNISTConfig
 
-# %% ../../nbs/fashion_mnist/command_line.ipynb #c05905b2
+# %% ../../nbs/fashion_mnist/command_line.ipynb #76a807d9
 def make_parser() -> argparse.ArgumentParser:
     "What `python -m babilim.fashion_mnist` takes."
     parser = argparse.ArgumentParser(prog="python -m babilim.fashion_mnist", description="Train a small network on Fashion-MNIST, on PyTorch or on TensorFlow.")
@@ -26,6 +26,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--sample", action="store_true", help="use the 2,500 images that ship with babilim instead of all 70,000")
     parser.add_argument("--log-dir", metavar="DIR", help="the folder of the run (default: .logs/<time>_FashionMNIST)")
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder; its config counts, --set changes it")
+    parser.add_argument("--quiet", action="store_true", help="print only warnings and errors; the log file gets everything")
     parser.add_argument("--set", nargs="+", action="extend", default=[], metavar="NAME=VALUE", help="change any attribute of the config: " + ", ".join(FashionMNISTConfig().to_dict()))
     return parser
 
@@ -44,7 +45,7 @@ def make_config(args: argparse.Namespace) -> FashionMNISTConfig:
     if config.train_epochs < 1: raise ValueError(f"The number of epochs must be at least 1, not {config.train_epochs}.")
     return config
 
-# %% ../../nbs/fashion_mnist/command_line.ipynb #620e61a8
+# %% ../../nbs/fashion_mnist/command_line.ipynb #451f964a
 def _backend_of(args: argparse.Namespace) -> str:
     "The backend asked for; a resumed run stays on its own unless told otherwise."
     if args.backend != "auto" or not args.resume: return args.backend
@@ -75,6 +76,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int: # the exit code
     args = parser.parse_args(argv)
     import matplotlib
     matplotlib.use("Agg")  # pictures go to files
+    logging.QUIET = args.quiet
     try:
         config = make_config(args)
         babilim.set_backend(_backend_of(args))
@@ -82,7 +84,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int: # the exit code
         run(args, config)
     except KeyboardInterrupt: return 130
     except (ImportError, OSError, AttributeError, ValueError) as error: parser.exit(2, f"{parser.prog}: error: {error}\n")
-    finally: logging.close()
+    finally:
+        logging.close()
+        logging.QUIET = False
     return 0
 
 # %% ../../nbs/fashion_mnist/command_line.ipynb #7ee29792
