@@ -21,11 +21,11 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along', 'scatter', 'einsum', 'det', 'slogdet',
            'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd', 'svdvals', 'softplus', 'leaky_relu', 'elu',
            'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d', 'batch_norm',
-           'flatten', 'spatial_axes', 'conv1d', 'conv3d', 'conv_transpose1d', 'conv_transpose2d', 'max_pool1d',
-           'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d', 'adaptive_avg_pool2d', 'resize2d', 'group_norm',
-           'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish', 'hardswish', 'hardsigmoid', 'random_bits',
-           'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align', 'roi_pool',
-           'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
+           'flatten', 'spatial_axes', 'known_shape', 'conv1d', 'conv3d', 'conv_transpose1d', 'conv_transpose2d',
+           'max_pool1d', 'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d', 'adaptive_avg_pool2d', 'resize2d',
+           'group_norm', 'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish', 'hardswish', 'hardsigmoid',
+           'random_bits', 'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align',
+           'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
            'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss',
            'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam',
            'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear',
@@ -693,7 +693,12 @@ def spatial_axes(x: torch.Tensor) -> tuple:
     "The axes of an image batch that are neither batch nor channels."
     return tuple(range(2, x.ndim))
 
-# %% ../../nbs/backends/pytorch.ipynb #f6c624d4
+# %% ../../nbs/backends/pytorch.ipynb #cfd7aee5
+def known_shape(x: torch.Tensor) -> tuple:
+    "The shape; in a graph with scalars for what is not known."
+    return tuple(x.shape)
+
+
 def conv1d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> torch.Tensor:
     "`conv2d` along the one axis of sequences (batch, length, features)."
     x, padding = _pad_for(x.transpose(1, 2), padding, kernel.shape[2:], strides, dilation, 0.0)
@@ -799,7 +804,7 @@ def rms_norm(x: torch.Tensor, weight: Optional[torch.Tensor], epsilon: float) ->
     wide = x if x.dtype == torch.float64 else x.float()
     return F.rms_norm(wide, x.shape[-1:], weight, epsilon).to(x.dtype)
 
-# %% ../../nbs/backends/pytorch.ipynb #e8f31c7b
+# %% ../../nbs/backends/pytorch.ipynb #69d101d2
 @_floating
 def relu6(x: torch.Tensor) -> torch.Tensor:
     "`x` moved into [0, 6]."
@@ -808,7 +813,8 @@ def relu6(x: torch.Tensor) -> torch.Tensor:
 
 def prelu(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     "`x` where positive, else `weight * x`; one weight, or one for each channel of this engine's layout."
-    return _sequences_last(F.prelu(_sequences_first(x), weight))
+    x = _float(x)
+    return _sequences_last(F.prelu(_sequences_first(x), weight.to(x.dtype)))
 
 
 @_floating

@@ -21,11 +21,11 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along', 'scatter', 'einsum', 'det', 'slogdet',
            'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd', 'svdvals', 'softplus', 'leaky_relu', 'elu',
            'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d', 'batch_norm',
-           'flatten', 'spatial_axes', 'conv1d', 'conv3d', 'conv_transpose1d', 'conv_transpose2d', 'max_pool1d',
-           'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d', 'adaptive_avg_pool2d', 'resize2d', 'group_norm',
-           'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish', 'hardswish', 'hardsigmoid', 'random_bits',
-           'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align', 'roi_pool',
-           'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
+           'flatten', 'spatial_axes', 'known_shape', 'conv1d', 'conv3d', 'conv_transpose1d', 'conv_transpose2d',
+           'max_pool1d', 'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d', 'adaptive_avg_pool2d', 'resize2d',
+           'group_norm', 'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish', 'hardswish', 'hardsigmoid',
+           'random_bits', 'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align',
+           'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
            'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss',
            'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam',
            'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear',
@@ -797,7 +797,7 @@ def dense_each(x: tf.Tensor, weights: Sequence[tf.Tensor], biases: Optional[Sequ
     y = dense(x, tf.concat(weights, 1), None if biases is None else tf.concat(biases, 0))
     return tf.split(y, [w.shape[1] for w in weights], -1)
 
-# %% ../../nbs/backends/tf.ipynb #6ff6e8e6
+# %% ../../nbs/backends/tf.ipynb #7ff44771
 def _same(size: Optional[int], kernel: int, stride: int) -> Optional[tuple[int, int]]:
     "The zeros that TensorFlow's SAME adds before and after; None where they depend on a size that is not known."
     if stride == 1: return (kernel - 1) // 2, kernel // 2
@@ -847,6 +847,12 @@ def _depthwise(x: tf.Tensor, kernel: tf.Tensor, strides: tuple, padding: Any) ->
     return tf.nn.depthwise_conv2d(x, kernel, (1, *strides, 1), padding)
 
 
+def _pad_volume(x: tf.Tensor, padding: str, window: Sequence[int], strides: Sequence[int]) -> tuple:
+    "`x` with the zeros of SAME: in float64, TensorFlow's own are wrong where a stride is greater than the window."
+    if padding != "SAME" or builtins.max(strides) == 1 or None in x.shape[1:-1]: return x, padding
+    return tf.pad(x, [(0, 0), *(_same(*a) for a in zip(x.shape[1:-1], window, strides)), (0, 0)]), "VALID"
+
+
 def _conv(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int) -> tf.Tensor:
     kernel = _dilated(tf.convert_to_tensor(kernel), dilation)
     window = tuple(kernel.shape[:-2])
@@ -854,6 +860,7 @@ def _conv(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: t
     if groups == x.shape[-1] > 1 and len(set(strides)) == 1 and len(window) == 2: y = _depthwise(x, kernel, strides, padding)
     else:
         x, padding = _pad_for(x, padding, window, strides)
+        if len(window) == 3: x, padding = _pad_volume(x, padding, window, strides)
         if len(window) == 2: y = _by_group(lambda x, k: tf.nn.conv2d(x, k, strides, padding), x, kernel, groups)
         else: y = _by_group(lambda x, k: tf.nn.conv3d(x, k, (1, *strides, 1), padding), x, kernel, groups)
     return y if bias is None else tf.nn.bias_add(y, bias)
@@ -910,7 +917,12 @@ def spatial_axes(x: tf.Tensor) -> tuple:
     "The axes of an image batch that are neither batch nor channels."
     return tuple(range(1, x.shape.rank - 1))
 
-# %% ../../nbs/backends/tf.ipynb #ef9d256c
+# %% ../../nbs/backends/tf.ipynb #75bdb803
+def known_shape(x: tf.Tensor) -> tuple:
+    "The shape; in a graph with scalars for what is not known."
+    return tuple(tf.shape(x)[a] if n is None else n for a, n in enumerate(x.shape))
+
+
 def conv1d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> tf.Tensor:
     "`conv2d` along the one axis of sequences (batch, length, features)."
     _check_window(x, [(kernel.shape[0] - 1) * dilation[0] + 1], padding)
@@ -1052,13 +1064,14 @@ def rms_norm(x: tf.Tensor, weight: Optional[tf.Tensor], epsilon: float) -> tf.Te
     y = wide * tf.math.rsqrt(tf.reduce_mean(tf.square(wide), -1, keepdims=True) + epsilon)
     return tf.cast(y if weight is None else y * weight, x.dtype)
 
-# %% ../../nbs/backends/tf.ipynb #95a54952
+# %% ../../nbs/backends/tf.ipynb #fb31b8bd
 @_unary
 def relu6(x: tf.Tensor) -> tf.Tensor:
     "`x` moved into [0, 6]."
     return tf.nn.relu6(x)
 
 
+@_unary
 def prelu(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     "`x` where positive, else `weight * x`; one weight, or one for each channel of this engine's layout."
     return tf.where(x > 0, x, tf.cast(weight, x.dtype) * x)

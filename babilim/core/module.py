@@ -127,7 +127,7 @@ def add_note(error: BaseException, note: str) -> None:
 def _described(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, ITensor) else type(value).__name__
 
-# %% ../../nbs/core/module.ipynb #f2ba1272
+# %% ../../nbs/core/module.ipynb #c9ecc7b9
 class Module:
     "A callable that owns variables: override `build`, which sees the first input, and `call`."
     training: bool = True
@@ -201,14 +201,18 @@ class Module:
                         shape: Sequence[int],         # in the layout of checkpoints
                         initializer: Initializer,     # (generator, shape) -> array
                         trainable: bool = True,
-                        layout: Optional[str] = None, # `conv2d`, `dense` or None
+                        layout: Optional[str] = None, # `conv1d`, `conv2d`, `conv3d`, `dense` or None
+                        constraint: Optional[Callable[[ITensor], ITensor]] = None, # applied after each step of an optimizer, in the layout of checkpoints
+                        weight_decay: float = 0.0,    # an optimizer adds weight_decay * variable to the gradient
                        ) -> Tensor:
         "To be called in `build`: a variable whose initial values are a function of the seed and its path."
         if self._backend is None: raise RuntimeError(f"{type(self).__name__} creates {name!r} before it is built, when its path is not known yet. Do it in build(...), which the first call runs.")
         values = np.asarray(initializer(generator_for("variable", f"{self._path}/{name}"), tuple(shape)), get_float_type())
         if values.shape != tuple(shape): raise ValueError(f"The initializer of {self._path}/{name} gave the shape {values.shape} instead of {tuple(shape)}.")
-        setattr(self, name, Tensor(values, trainable=trainable, layout=layout))
-        return getattr(self, name)
+        variable = Tensor(values, trainable=trainable, layout=layout)
+        variable.constraint, variable.weight_decay = constraint, weight_decay
+        setattr(self, name, variable)
+        return variable
 
     def _engine(self) -> Any:
         return engine() if self._backend in (None, engine().NAME) else load_engine(self._backend)

@@ -475,18 +475,20 @@ class ITensor(_Operators, _Reductions, _Shapes, _NumPy):
 
     detach = stop_gradients
 
-# %% ../../nbs/core/tensor.ipynb #00677ddd
+# %% ../../nbs/core/tensor.ipynb #55d5fc8e
 class Tensor(ITensor):
     "A tensor made from data, or a variable where `trainable` is True or False."
-    __slots__ = ("trainable", "layout", "__weakref__")
+    __slots__ = ("trainable", "layout", "constraint", "weight_decay", "__weakref__")
 
     def __init__(self,
                  data: Any,                        # numbers, nested lists, a NumPy array or a native tensor
                  trainable: Optional[bool] = None, # None: a constant; True: a variable to train; False: one that is not trained
                  dtype: Optional[str] = None,      # default: that of an array; the float type for Python floats
-                 layout: Optional[str] = None,     # how the engine orders the axes: `conv2d`, `dense` or None
+                 layout: Optional[str] = None,     # how the engine orders the axes: `conv1d`, `conv2d`, `conv3d`, `dense` or None
                 ):
         self.trainable, self.layout = trainable, layout
+        self.constraint: Optional[Callable[[ITensor], ITensor]] = None  # what an optimizer applies after each step, in the layout of checkpoints
+        self.weight_decay = 0.0                                         # an optimizer adds weight_decay * variable to the gradient
         super().__init__(tensor_from(data, dtype) if trainable is None else self._variable(data, dtype))
 
     def _variable(self, data: Any, dtype: Optional[str]) -> Any:
@@ -503,7 +505,7 @@ class Tensor(ITensor):
                  ) -> Tensor:
         "A framework's own variable as babilim's, sharing its memory."
         tensor = cls.__new__(cls)
-        tensor.native, tensor.trainable, tensor.layout = variable, trainable, layout
+        tensor.native, tensor.trainable, tensor.layout, tensor.constraint, tensor.weight_decay = variable, trainable, layout, None, 0.0
         return tensor
 
     @property
@@ -519,6 +521,10 @@ class Tensor(ITensor):
     def to_canonical(self) -> np.ndarray:
         "The values in the layout of checkpoints, which is PyTorch's."
         return np.asarray(_owner(self.native).to_canonical(self.numpy(), self.layout), order="C")
+
+    def canonical(self) -> ITensor:
+        "The values in the layout of checkpoints, with gradients."
+        return apply("canonical", self, self.layout)
 
     def assign_canonical(self, array: np.ndarray) -> None:
         "Overwrite the values with an array in the layout of checkpoints."

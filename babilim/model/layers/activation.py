@@ -5,28 +5,56 @@
 # %% auto #0
 __all__ = ['ACTIVATIONS', 'Activation']
 
-# %% ../../../nbs/model/layers/activation.ipynb #794d1846
+# %% ../../../nbs/model/layers/activation.ipynb #24017516
 from typing import Optional
 
+from ...core.annotations import RunOnlyOnce
 from ...core.module import Module
+from ...core.random import constant
 from ...core.tensor import ITensor, apply
-from .checks import channel_axis
+from .checks import channel_axis, layer_name
 
-# %% ../../../nbs/model/layers/activation.ipynb #79f5cac9
-ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "silu", "sigmoid", "softplus", "tanh", "softmax", "log_softmax")
+# %% ../../../nbs/model/layers/activation.ipynb #8d574b22
+ACTIVATIONS = ("relu", "relu6", "leaky_relu", "prelu", "elu", "selu", "gelu", "gelu_tanh", "silu", "swish", "mish", "hardswish", "hardsigmoid",
+               "sigmoid", "softplus", "tanh", "softmax", "log_softmax")
 _OVER_CHANNELS = ("softmax", "log_softmax")
 
 
 class Activation(Module):
-    "An elementwise function by name; softmax and log_softmax go over the channels."
-    def __init__(self, activation: Optional[str]): # one of ACTIVATIONS, or None for no change
+    "A function by name: elementwise, or softmax and log_softmax over an axis."
+    def __init__(self, activation: Optional[str],  # one of ACTIVATIONS, or None for no change
+                 axis: Optional[int] = None,       # of softmax and log_softmax; None: the channels
+                 slope: Optional[float] = None,    # below zero: of leaky_relu (0.01 without it), and what that of prelu starts with (0.25)
+                 per_channel: bool = False,        # whether prelu learns a slope for each channel, and not one for all
+                ):
         super().__init__()
         if activation is not None and activation not in ACTIVATIONS:
             raise ValueError(f"There is no activation {activation!r}. Choose one of {', '.join(ACTIVATIONS)}, or None.")
-        self.activation = activation
+        for name, value, known in (("axis", axis, _OVER_CHANNELS), ("slope", slope, ("leaky_relu", "prelu")), ("per_channel", per_channel or None, ("prelu",))):
+            if value is not None and activation not in known: raise ValueError(f"{name} is for {' and '.join(known)}, not for {activation!r}.")
+        self.activation, self.axis, self.per_channel = activation, axis, per_channel
+        self.slope = slope if slope is not None else 0.25 if activation == "prelu" else 0.01
+
+    @RunOnlyOnce
+    def build(self, features: ITensor) -> None:
+        if self.activation == "prelu": self.create_variable("weight", (features.shape[channel_axis(features)] if self.per_channel else 1,), constant(self.slope))
 
     def call(self, features: ITensor) -> ITensor:
         "The same shape, through the function."
         if self.activation is None: return features
-        if self.activation in _OVER_CHANNELS: return apply(self.activation, features, channel_axis(features))
-        return apply(self.activation, features)
+        return apply("silu" if self.activation == "swish" else self.activation, features, *self._arguments(features))
+
+    def _arguments(self, features: ITensor) -> tuple:
+        if self.activation in _OVER_CHANNELS: return (self._checked_axis(features),)
+        if self.activation == "prelu": return (self._checked_weight(features),)
+        return (self.slope,) if self.activation == "leaky_relu" else ()
+
+    def _checked_axis(self, features: ITensor) -> int:
+        axis = channel_axis(features) if self.axis is None else self.axis
+        if not -features.ndim <= axis < features.ndim: raise ValueError(f"{layer_name(self)}: {self.activation} over the axis {axis} needs a tensor that has it, got {features.dtype} {features.shape}.")
+        return axis
+
+    def _checked_weight(self, features: ITensor) -> ITensor:
+        channels = features.shape[channel_axis(features)] if self.per_channel else 1
+        if self.weight.shape != (channels,): raise ValueError(f"{layer_name(self)}: prelu was built for {self.weight.shape[0]} channels, got {channels}: {features.dtype} {features.shape}.")
+        return self.weight

@@ -18,7 +18,7 @@ from ...core.random import constant
 from ...core.tensor import ITensor, apply
 from .checks import channel_axis, check_features
 
-# %% ../../../nbs/model/layers/batch_normalization.ipynb #1ffe5953
+# %% ../../../nbs/model/layers/batch_normalization.ipynb #e61d58f4
 class BatchNormalization(Module):
     "Normalises each channel over batch and space, then scales and shifts it (Ioffe and Szegedy, 2015)."
     def __init__(self, momentum: float = 0.1, # how far a step moves the running statistics, as in PyTorch
@@ -39,10 +39,10 @@ class BatchNormalization(Module):
         self.create_variable("running_var", (self.channels,), constant(1.0), trainable=False)
 
     def _check(self, features: ITensor, dtype: str, channels: Optional[int] = None) -> None:
-        check_features(self, features, (2, 4), dtype, channels)
+        check_features(self, features, (2, 3, 4, 5), dtype, channels)
 
     def call(self, features: ITensor) -> ITensor:
-        "The same shape, normalised: by the batch in training, by the running statistics otherwise."
+        "The same shape, from (batch, features) to volumes, normalised: by the batch in training, by the running statistics otherwise."
         self._check(features, self.weight.dtype, self.channels)
         if self.training and None not in features.shape and math.prod(features.shape) == self.channels:
             raise ValueError(f"BatchNormalization can't train on one value per channel (input {features.shape}): its variance is 0. Use a larger batch, or drop the last short one.")

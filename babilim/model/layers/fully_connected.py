@@ -5,37 +5,36 @@
 # %% auto #0
 __all__ = ['FullyConnected']
 
-# %% ../../../nbs/model/layers/fully_connected.ipynb #74df4269
-import math
-from typing import Optional
+# %% ../../../nbs/model/layers/fully_connected.ipynb #2b92567f
+from typing import Any, Optional
 
 from ...core.annotations import RunOnlyOnce
 from ...core.backend import get_float_type
-from ...core.module import Module
-from ...core.random import uniform
 from ...core.tensor import ITensor, apply
-from .checks import check_features, count
+from .checks import check_features, count, layer_name
+from .weights import WeightedLayer
 
-# %% ../../../nbs/model/layers/fully_connected.ipynb #7a7842ee
-class FullyConnected(Module):
+# %% ../../../nbs/model/layers/fully_connected.ipynb #8c4f480d
+class FullyConnected(WeightedLayer):
     "A linear map of the last axis."
     def __init__(self, out_features: int,
-                 use_bias: bool = True, # whether a number is added to each output
+                 use_bias: bool = True,  # whether a number is added to each output
+                 any_rank: bool = False, # whether inputs with 4 axes or more are taken, which may be images, with their channels elsewhere on PyTorch
+                 **weights: Any,         # how they begin and where they stay: see `WeightedLayer`
                 ):
-        super().__init__()
-        self.out_features, self.use_bias = count("FullyConnected's out_features", out_features), use_bias
+        super().__init__(use_bias, **weights)
+        self.out_features, self.any_rank = count("FullyConnected's out_features", out_features), any_rank
 
     def _check(self, features: ITensor, dtype: str, in_features: Optional[int] = None) -> None:
-        hint = " For images, put Flatten or GlobalAveragePooling2D before it." if features.ndim == 4 else ""
-        check_features(self, features, (2, 3), dtype, in_features, hint)
+        hint = " For images, put Flatten or GlobalAveragePooling2D before it; any_rank=True takes the last axis of any input." if features.ndim > 3 else ""
+        check_features(self, features, range(2, features.ndim + 1) if self.any_rank else (2, 3), dtype, in_features if features.ndim < 4 else None, hint)
+        if in_features not in (None, features.shape[-1]): raise ValueError(f"{layer_name(self)} was built for {in_features} features, got {features.shape[-1]}: {features.dtype} {features.shape}.")
 
     @RunOnlyOnce
     def build(self, features: ITensor) -> None:
         self._check(features, get_float_type())
         self.in_features = features.shape[-1]
-        bound = 1 / math.sqrt(self.in_features)
-        self.create_variable("weight", (self.out_features, self.in_features), uniform(bound), layout="dense")
-        self.bias = self.create_variable("bias", (self.out_features,), uniform(bound)) if self.use_bias else None
+        self.create_weights((self.out_features, self.in_features), self.out_features, "dense")
 
     def call(self, features: ITensor) -> ITensor:
         "(..., in_features) to (..., out_features)."
