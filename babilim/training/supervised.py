@@ -226,7 +226,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #99a805e1
+# %% ../../nbs/training/supervised.ipynb #7b2ee32e
 def _as_float32(value: Any) -> Any:
     "What a product in 16 bits gave, as others expect it."
     return value.cast("float32") if isinstance(value, ITensor) and value.dtype in ("bfloat16", "float16") else value
@@ -405,8 +405,8 @@ class SupervisedTrainer(RunState):
 
     def _learning_rates(self, count: int) -> list[float]:
         "Those of the next `count` steps."
-        rates = [self.optimizer.lr] * count
-        done = [self.epoch * self._updates(self.steps_per_epoch) + self._updates(self.step + i) for i in range(count)]
+        rates, done = [self.optimizer.lr] * count, range(self.global_step, self.global_step + count)
+        if self.accumulate > 1: done = [self.epoch * self._updates(self.steps_per_epoch) + self._updates(self.step + i) for i in range(count)]
         for learning_rate in self._methods["learning_rate"]:
             found = [learning_rate(updates) for updates in done]
             rates = [rate if value is None else value * self.lr_factor for rate, value in zip(rates, found)]
@@ -418,6 +418,7 @@ class SupervisedTrainer(RunState):
 
     def _applied(self, rates: Sequence[float]) -> list[Optional[float]]:
         "The rates of the next steps; None where gradients are only added up."
+        if self.accumulate == 1: return rates
         return [rate if self._updates(self.step + i + 1) > self._updates(self.step + i) else None for i, rate in enumerate(rates)]
 
     def _settings(self) -> list:
