@@ -15,10 +15,10 @@ from .loss import Loss, reduced
 # %% auto #0
 __all__ = ['CosineLoss', 'HingeLoss', 'TripletLoss', 'InfoNCELoss']
 
-# %% ../../../nbs/training/losses/distance.ipynb #2b5fe3a7
+# %% ../../../nbs/training/losses/distance.ipynb #835de11f
 def _unit(x: ITensor) -> ITensor:
     "Each vector along the last axis with the length 1."
-    return x * tmath.rsqrt(tmath.square(x).sum(-1, keepdims=True).clip(1e-16))
+    return x / tmath.sqrt(tmath.square(x).sum(-1, keepdims=True).clip(1e-16))  # TensorFlow's rsqrt has four digits there
 
 
 def _checked_vectors(name: str, a: ITensor, b: ITensor) -> ITensor:
