@@ -151,7 +151,7 @@ def fetch(xs: Sequence[torch.Tensor]) -> np.ndarray:
     xs = [x.detach() for x in xs]
     return (torch.cat([x.reshape(-1) for x in xs]) if builtins.any(x.ndim for x in xs) else torch.stack(xs)).cpu().double().numpy()
 
-# %% ../../nbs/backends/pytorch.ipynb #28252488
+# %% ../../nbs/backends/pytorch.ipynb #ddc8c890
 def cast(x: torch.Tensor, dtype: Optional[str]) -> torch.Tensor:
     "`x` as `dtype`; None leaves it alone."
     return x if dtype is None else x.to(getattr(torch, dtype))
@@ -184,6 +184,8 @@ def full(shape: Sequence[int], value: float, dtype: str) -> torch.Tensor:
 
 def arange(start: float, stop: float, step: float, dtype: str) -> torch.Tensor:
     "From `start` up to, and without, `stop`; rounded as NumPy does, so that both engines agree on the last one."
+    if builtins.all(isinstance(n, int) for n in (start, stop, step)) and step and "int" in dtype:
+        return torch.arange(start, builtins.max(start, stop) if step > 0 else builtins.min(start, stop), step, dtype=getattr(torch, dtype), device=_device)
     return tensor(np.arange(start, stop, step), dtype)
 
 # %% ../../nbs/backends/pytorch.ipynb #793f5269
@@ -227,7 +229,7 @@ def from_canonical_tensor(x: torch.Tensor, layout: Optional[str]) -> torch.Tenso
     "Values in the layout of checkpoints as this engine holds them."
     return x
 
-# %% ../../nbs/backends/pytorch.ipynb #111e1c03
+# %% ../../nbs/backends/pytorch.ipynb #4476f517
 def _tensors(x: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
     "Both as tensors; a number gets the dtype that it has beside the other."
     if not isinstance(y, torch.Tensor): y = torch.as_tensor(y, dtype=torch.result_type(x, y))
@@ -263,12 +265,16 @@ def _power(x: torch.Tensor, y: Any) -> torch.Tensor:
     return torch.pow(x, y)
 
 
+def _floor_divide(x: torch.Tensor, y: Any) -> torch.Tensor:
+    return torch.floor_divide(x.detach(), y.detach() if isinstance(y, torch.Tensor) else y)  # a step: nothing to differentiate
+
+
 def _sign(x: torch.Tensor) -> torch.Tensor:
     return torch.where(torch.isnan(x), x.detach(), torch.sign(x)) if x.dtype.is_floating_point else torch.sign(x)
 
-# %% ../../nbs/backends/pytorch.ipynb #023aa472
+# %% ../../nbs/backends/pytorch.ipynb #58012c65
 add, subtract, multiply, power = _binary(torch.add), _binary(_subtract), _binary(torch.mul), _binary(_power)
-divide, floor_divide, remainder = _binary(torch.true_divide), _binary(torch.floor_divide), _binary(torch.remainder)
+divide, floor_divide, remainder = _binary(torch.true_divide), _binary(_floor_divide), _binary(torch.remainder)
 equal, not_equal, less = _binary(torch.eq), _binary(torch.ne), _binary(torch.lt)
 less_equal, greater, greater_equal = _binary(torch.le), _binary(torch.gt), _binary(torch.ge)
 logical_and, logical_or, logical_xor = _on_tensors(torch.logical_and), _on_tensors(torch.logical_or), _on_tensors(torch.logical_xor)

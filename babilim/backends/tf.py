@@ -149,7 +149,7 @@ def fetch(xs: Sequence[tf.Tensor]) -> np.ndarray:
     if _device == "cpu": return np.concatenate([np.asarray(x, np.float64).reshape(-1) for x in xs])  # faster than four operations
     return tf.concat([tf.reshape(tf.cast(x, tf.float64), (-1,)) for x in xs], 0).numpy()
 
-# %% ../../nbs/backends/tf.ipynb #773967c4
+# %% ../../nbs/backends/tf.ipynb #8a652bde
 def cast(x: tf.Tensor, dtype: Optional[str]) -> tf.Tensor:
     "`x` as `dtype`; None leaves it alone."
     return x if dtype is None else tf.cast(x, dtype)
@@ -175,13 +175,19 @@ def ones(shape: Sequence[int], dtype: str) -> tf.Tensor:
     with tf.device(_device): return tf.ones(tuple(shape), dtype)
 
 
+def _constant(value: float, dtype: Any) -> tf.Tensor:
+    return tf.constant(np.asarray(value).astype(tf.as_dtype(dtype).as_numpy_dtype))  # also a 0 as False
+
+
 def full(shape: Sequence[int], value: float, dtype: str) -> tf.Tensor:
     "All `value`."
-    with tf.device(_device): return tf.fill(tuple(shape), tf.constant(value, dtype))
+    with tf.device(_device): return tf.fill(tuple(shape), _constant(value, dtype))
 
 
 def arange(start: float, stop: float, step: float, dtype: str) -> tf.Tensor:
     "From `start` up to, and without, `stop`; rounded as NumPy does, so that both engines agree on the last one."
+    if builtins.all(isinstance(n, int) for n in (start, stop, step)) and step and "int" in dtype:
+        with tf.device(_device): return tf.cast(tf.range(start, builtins.max(start, stop) if step > 0 else builtins.min(start, stop), step, tf.int64), dtype)
     return tensor(np.arange(start, stop, step), dtype)
 
 # %% ../../nbs/backends/tf.ipynb #3fea0318
@@ -304,7 +310,7 @@ def _logical(op: Callable) -> Callable:
     def apply(*xs): return op(*(tf.cast(x, tf.bool) for x in xs))
     return apply
 
-# %% ../../nbs/backends/tf.ipynb #0fb2779e
+# %% ../../nbs/backends/tf.ipynb #231696fa
 def _add(x, y): return x | y if x.dtype == tf.bool else tf.add(x, y)
 def _multiply(x, y): return x & y if x.dtype == tf.bool else tf.multiply(x, y)
 def _and(x, y): return x & y if x.dtype == tf.bool else tf.bitwise.bitwise_and(x, y)
@@ -323,6 +329,8 @@ def _subtract(x: Any, y: Any) -> tf.Tensor:
 def _floor_divide(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     "As NumPy: by way of the remainder, so that -1 // inf is -1 and inf // 1 is NaN."
     if not x.dtype.is_floating: return tf.math.floordiv(x, y)
+    x, y = tf.stop_gradient(x), tf.stop_gradient(y)  # a step: nothing to differentiate
+    if x.dtype.size < 4: return tf.cast(_floor_divide(tf.cast(x, tf.float32), tf.cast(y, tf.float32)), x.dtype)
     rest = tf.raw_ops.TruncateMod(x=x, y=y)
     quotient = tf.round((x - rest) / y) - tf.cast((rest != 0) & ((rest < 0) != (y < 0)), x.dtype)
     return tf.where(y == 0, x / y, quotient)
@@ -530,7 +538,7 @@ def one_hot(x: tf.Tensor, classes: int, dtype: str) -> tf.Tensor:
     "1 at the index of each class, else 0, along a new last axis; a class out of range gives zeros."
     return tf.cast(tf.cast(x, tf.int64)[..., None] == tf.range(classes, dtype=tf.int64), dtype)
 
-# %% ../../nbs/backends/tf.ipynb #ce587c42
+# %% ../../nbs/backends/tf.ipynb #e1dd6de8
 def _is_array(i: Any) -> bool:
     return isinstance(i, (np.ndarray, tf.Tensor, tf.Variable))
 
@@ -547,13 +555,16 @@ def _positions(index: tuple) -> list:
 
 def _gather(x: tf.Tensor, arrays: list, axes: list) -> tf.Tensor:
     "`x` at the places that `arrays` name along `axes`."
+    neighbours = axes == list(range(axes[0], axes[-1] + 1))
+    if builtins.max(len(i.shape) if _is_array(i) else 0 for i in arrays) == 0:  # gather_nd has no gradient for a single value
+        return tf.squeeze(_gather(x, [tf.reshape(i, (1,)) for i in arrays], axes), axes[0] if neighbours else 0)
     sizes, rest = [x.shape[a] for a in axes], [a for a in range(x.shape.rank) if a not in axes]
     arrays = [tf.where(i < 0, i + n, i) for i, n in zip((tf.cast(i, tf.int64) for i in arrays), sizes)]
     common = functools.reduce(tf.broadcast_dynamic_shape, [tf.shape(i, out_type=tf.int64) for i in arrays])
     left = [x.shape[a] for a in rest]
     if 0 in left and 0 not in sizes: y = tf.zeros(tf.concat([common, left], 0), x.dtype)  # gather_nd takes nothing from nothing
     else: y = tf.gather_nd(tf.transpose(x, axes + rest), tf.stack([tf.broadcast_to(i, common) for i in arrays], -1))
-    if axes != list(range(axes[0], axes[-1] + 1)): return y
+    if not neighbours: return y
     ranks = builtins.max(len(i.shape) for i in arrays)
     before = list(range(ranks, ranks + axes[0]))
     return tf.transpose(y, before + list(range(ranks)) + list(range(ranks + axes[0], y.shape.rank)))
@@ -604,7 +615,7 @@ def _shift(op: Callable) -> Callable:
         return op(x, y)
     return apply
 
-# %% ../../nbs/backends/tf.ipynb #a4fa197c
+# %% ../../nbs/backends/tf.ipynb #448300f0
 arcsinh, arccosh, arctanh, trunc, signbit = _unary(tf.asinh), _unary(tf.acosh), _unary(tf.atanh), _flat(lambda x: tf.where(x < 0, tf.math.ceil(x), tf.floor(x))), _signbit
 exp2, log2, log10, erfc, erfinv = _unary(lambda x: tf.pow(tf.constant(2, x.dtype), x)), _unary(lambda x: _exact(x, 2)), _unary(lambda x: _exact(x, 10)), _unary(tf.math.erfc), _unary(tf.math.erfinv)
 lgamma, digamma, xlogy = _unary(tf.math.lgamma), _unary(tf.math.digamma), _binary(lambda x, y: tf.math.xlogy(_float(x), _float(y)))
@@ -635,7 +646,7 @@ def roll(x: tf.Tensor, shifts: Sequence[int], axes: Sequence[int]) -> tf.Tensor:
 
 def pad(x: tf.Tensor, widths: Sequence[tuple], value: float) -> tf.Tensor:
     "With `value` before and after, so often as the pair of each axis says."
-    return tf.pad(x, list(widths), constant_values=tf.constant(value, x.dtype)) if widths else tf.identity(x)
+    return tf.pad(x, list(widths), constant_values=_constant(value, x.dtype)) if widths else tf.identity(x)
 
 
 def sort(x: tf.Tensor, axis: int = -1, descending: bool = False) -> tf.Tensor:

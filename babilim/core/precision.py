@@ -15,8 +15,9 @@ __all__ = ['active_precision', 'Precision']
 
 # %% ../../nbs/core/precision.ipynb #507e64fb
 _DTYPES = {"fp32": None, "bf16": "bfloat16", "fp16": "float16"}
-_PRODUCTS = {"dense", "dense_each", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "matmul", "scaled_dot_product_attention"}
+_PRODUCTS = {"dense", "dense_each", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "matmul", "einsum", "scaled_dot_product_attention"}
 _SUMS = {"sum", "mean", "variance", "prod", "cumsum", "exp", "expm1", "log", "log1p", "power", "reciprocal", "rsqrt", "softplus",
+         "logsumexp", "cumprod", "exp2", "log2", "log10", "xlogy", "lgamma", "digamma",
          "softmax", "log_softmax", "sparse_cross_entropy", "binary_cross_entropy", "binary_cross_entropy_from_logits", "ctc_loss", "lstm", "gru"}
 
 

@@ -16,7 +16,7 @@ from .precision import active_precision
 # %% auto #0
 __all__ = ['apply', 'tensor_from', 'ITensor', 'Tensor', 'map_tree', 'leaves', 'unwrap', 'wrap', 'GradientTape']
 
-# %% ../../nbs/core/tensor.ipynb #7d20aaa9
+# %% ../../nbs/core/tensor.ipynb #9e5cc80f
 def _owner(native: Any) -> Any:
     "The engine to which a native tensor belongs, whichever is in use."
     if engine().is_native(native): return engine()
@@ -48,7 +48,7 @@ def _describe(value: Any) -> str:
 
 def _explain(error: Exception, name: str, args: Sequence[Any], kwargs: dict) -> Exception:
     "The error with the operation and its arguments."
-    kind = IndexError if name == "getitem" else TypeError if isinstance(error, TypeError) else ValueError
+    kind = IndexError if name in ("getitem", "take_along") else TypeError if isinstance(error, TypeError) else ValueError
     given = ", ".join([*map(_describe, args), *(f"{k}={v!r}" for k, v in kwargs.items())])
     return kind(f"{name}({given}): {engine().error_message(error)}")
 
@@ -68,7 +68,7 @@ def apply(name: str,     # a function of the engine
         raise _explain(error, name, natives, kwargs) from error
     return [ITensor(part) for part in result] if type(result) is list else ITensor(result)
 
-# %% ../../nbs/core/tensor.ipynb #d4054421
+# %% ../../nbs/core/tensor.ipynb #c3110b29
 _DTYPES = ("bool", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 
 
@@ -103,6 +103,11 @@ def tensor_from(data: Any, dtype: Optional[str] = None) -> Any:
         raise TypeError(f"Got a tensor of {type(data).__module__.split('.')[0]}, but the backend in use is {engine().NAME!r}. Pass tensor.numpy().")
     if isinstance(data, (list, tuple)) and _holds_tensor(data): return apply("stack", [ITensor(tensor_from(d, dtype)) for d in data], 0).native
     return engine().tensor(_array(data, dtype), dtype)
+
+
+def _tensor(x: Any) -> ITensor:
+    "`x` itself if it is a tensor, else one made of it."
+    return x if isinstance(x, ITensor) else ITensor(tensor_from(x))
 
 # %% ../../nbs/core/tensor.ipynb #22e4fd74
 def _operand(value: Any) -> Any:
@@ -151,7 +156,7 @@ def _unary(name: str, method: str = "") -> Callable:
     def op(self) -> ITensor: return apply(name, self)
     return _named(op, method or name, f"Elementwise: see `tmath.{name}`.", "ITensor.")
 
-# %% ../../nbs/core/tensor.ipynb #745e5026
+# %% ../../nbs/core/tensor.ipynb #3bf4de58
 class _Operators:
     "Python's operators and elementwise methods."
     __slots__ = ()
@@ -166,6 +171,8 @@ class _Operators:
     __and__, __rand__ = _binary("bitwise_and"), _reflected("bitwise_and")
     __or__, __ror__ = _binary("bitwise_or"), _reflected("bitwise_or")
     __xor__, __rxor__ = _binary("bitwise_xor"), _reflected("bitwise_xor")
+    __lshift__, __rlshift__ = _binary("bitwise_left_shift"), _reflected("bitwise_left_shift")
+    __rshift__, __rrshift__ = _binary("bitwise_right_shift"), _reflected("bitwise_right_shift")
     __eq__, __ne__ = _binary("equal"), _binary("not_equal")
     __lt__, __le__, __gt__, __ge__ = _binary("less"), _binary("less_equal"), _binary("greater"), _binary("greater_equal")
     __neg__, __abs__, __invert__ = _unary("negative"), _unary("absolute"), _unary("invert")
@@ -185,11 +192,14 @@ class _Operators:
         if decimals == 0 or "int" in self.dtype: return apply("round", self)
         return apply("round", self * 10.0 ** decimals) / 10.0 ** decimals
 
-    def clip(self, low: Optional[float] = None, high: Optional[float] = None) -> ITensor:
-        "Values outside [low, high] moved to its border."
-        for bound in (low, high):
+    def clip(self, min: Any = None, max: Any = None) -> ITensor:
+        "Values outside [min, max] moved to its border, which may be a tensor."
+        min, max = (None if bound is None else _operand(bound) for bound in (min, max))
+        for bound in (min, max):
             if type(bound) is int: _check_fits("clip", bound, self)
-        return apply("clip", self, _operand(low) if low is not None else None, _operand(high) if high is not None else None)
+        if not hasattr(min, "shape") and not hasattr(max, "shape"): return apply("clip", self, min, max)
+        x = self if min is None else _apply_binary("maximum", self, min)
+        return x if max is None else _apply_binary("minimum", x, max)
 
 # %% ../../nbs/core/tensor.ipynb #1e9c35e2
 def _checked_axis(name: str, axis: Any, ndim: int) -> Any:
@@ -213,36 +223,63 @@ def _reduction(name: str, method: str = "") -> Callable:
         return apply(name, self, axis=None if axis is None else _checked_axis(name, axis, self.ndim), keepdims=bool(keepdims))
     return _named(op, method or name, f"Over `axis` (an integer, a tuple, or None for all): see `tmath.{name}`.", "ITensor.")
 
-# %% ../../nbs/core/tensor.ipynb #77bde85e
+# %% ../../nbs/core/tensor.ipynb #e885ba03
+def _index_of(name: str, x: ITensor, axis: Optional[int], keepdims: bool) -> ITensor:
+    axis = None if axis is None else _one_axis(name, axis, x.ndim)
+    place = apply(name, x, axis=axis)
+    if not keepdims: return place
+    return place.reshape((1,) * x.ndim) if axis is None else place.expand_dims(axis)
+
+# %% ../../nbs/core/tensor.ipynb #16c4f4ae
 class _Reductions:
     "Methods that make axes disappear."
     __slots__ = ()
     sum, mean, max, min, prod = _reduction("sum"), _reduction("mean"), _reduction("max"), _reduction("min"), _reduction("prod")
-    var, any, all = _reduction("variance", "var"), _reduction("any"), _reduction("all")
+    any, all = _reduction("any"), _reduction("all")
 
-    def std(self, axis: Union[int, Sequence[int], None] = None, keepdims: bool = False) -> ITensor:
-        "The standard deviation (divides by n, as NumPy does)."
-        return self.var(axis, keepdims).sqrt()
+    def var(self, axis: Union[int, Sequence[int], None] = None, keepdims: bool = False, correction: float = 0.0) -> ITensor:
+        "The mean squared distance from the mean; divides by n - `correction`."
+        axis = None if axis is None else _checked_axis("var", axis, self.ndim)
+        mean_square = apply("variance", self, axis=axis, keepdims=bool(keepdims))
+        if not correction: return mean_square
+        sizes = [self.shape[a] for a in (range(self.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis)]
+        if None in sizes: raise TypeError(_NO_VALUE)
+        n = int(np.prod(sizes, dtype=int))
+        return mean_square * float(n) / float(n - correction if n > correction else 0)
 
-    def argmax(self, axis: Optional[int] = None) -> ITensor:
-        "Where the greatest value is; None counts through the flattened tensor."
-        return apply("argmax", self, axis=None if axis is None else _one_axis("argmax", axis, self.ndim))
+    def std(self, axis: Union[int, Sequence[int], None] = None, keepdims: bool = False, correction: float = 0.0) -> ITensor:
+        "The standard deviation; divides by n - `correction`."
+        return self.var(axis, keepdims, correction).sqrt()
 
-    def argmin(self, axis: Optional[int] = None) -> ITensor:
-        "Where the smallest value is; None counts through the flattened tensor."
-        return apply("argmin", self, axis=None if axis is None else _one_axis("argmin", axis, self.ndim))
+    def argmax(self, axis: Optional[int] = None, keepdims: bool = False) -> ITensor:
+        "Where the greatest value is, the first of equal ones; None counts through the flattened tensor."
+        return _index_of("argmax", self, axis, keepdims)
+
+    def argmin(self, axis: Optional[int] = None, keepdims: bool = False) -> ITensor:
+        "Where the smallest value is, the first of equal ones; None counts through the flattened tensor."
+        return _index_of("argmin", self, axis, keepdims)
 
     def cumsum(self, axis: Optional[int] = None) -> ITensor:
         "The running sum along `axis`; None runs through the flattened tensor."
         return self.flatten().cumsum(0) if axis is None else apply("cumsum", self, axis=_one_axis("cumsum", axis, self.ndim))
 
+    def cumprod(self, axis: Optional[int] = None) -> ITensor:
+        "The running product along `axis`; None runs through the flattened tensor."
+        return self.flatten().cumprod(0) if axis is None else apply("cumprod", self, axis=_one_axis("cumprod", axis, self.ndim))
+
     def dot(self, other: Any) -> ITensor:
         "The matrix product."
         return self @ other
 
-# %% ../../nbs/core/tensor.ipynb #4dfcb20e
+# %% ../../nbs/core/tensor.ipynb #22d0fabb
 def _shape(shape: Any) -> tuple:
     return (operator.index(shape),) if not isinstance(shape, (tuple, list)) else tuple(map(operator.index, shape))
+
+
+def _count(name: str, n: Any) -> int:
+    n = operator.index(n)
+    if n < 0: raise ValueError(f"{name}: a number of repeats can't be negative, as {n} is.")
+    return n
 
 
 class _Shapes:
@@ -266,9 +303,9 @@ class _Shapes:
         if axes and len(order) != self.ndim: raise ValueError(f"transpose: {tuple(axes)} does not name each of the {self.ndim} axes once.")
         return apply("transpose", self, axes=order)
 
-    def swapaxes(self, first: int, second: int) -> ITensor:
+    def swapaxes(self, axis1: int, axis2: int) -> ITensor:
         "With two axes exchanged."
-        a, b = (_one_axis("swapaxes", axis, self.ndim) for axis in (first, second))
+        a, b = (_one_axis("swapaxes", axis, self.ndim) for axis in (axis1, axis2))
         return apply("transpose", self, axes=tuple(b if i == a else a if i == b else i for i in range(self.ndim)))
 
     def expand_dims(self, axis: int) -> ITensor:
@@ -282,10 +319,37 @@ class _Shapes:
             if self.shape[a] != 1: raise ValueError(f"squeeze: axis {a} has the size {self.shape[a]}, not 1.")
         return apply("squeeze", self, axis=axis)
 
-    def repeat(self, repeats: int, axis: Optional[int] = None) -> ITensor:
-        "Each entry along `axis` `repeats` times; None repeats along the flattened tensor."
+    def repeat(self, repeats: Union[int, Sequence[int]], axis: Optional[int] = None) -> ITensor:
+        "Each entry along `axis` `repeats` times, or each its own number of times; None repeats along the flattened tensor."
         if axis is None: return self.flatten().repeat(repeats, 0)
-        return apply("repeat", self, operator.index(repeats), _one_axis("repeat", axis, self.ndim))
+        axis = _one_axis("repeat", axis, self.ndim)
+        if np.ndim(repeats) == 0: return apply("repeat", self, _count("repeat", repeats), axis)
+        if len(repeats) != self.shape[axis]: raise ValueError(f"repeat: {len(repeats)} numbers of repeats do not fit axis {axis} with the size {self.shape[axis]}.")
+        return self.take(np.repeat(np.arange(len(repeats)), [_count("repeat", n) for n in repeats]), axis)
+
+    def take(self, indices: Any, axis: Optional[int] = None) -> ITensor:
+        "The entries along `axis` that `indices` name; None counts through the flattened tensor."
+        if axis is None: return self.flatten().take(indices, 0)
+        return self[(slice(None),) * _one_axis("take", axis, self.ndim) + (indices,)]
+
+    def sort(self, axis: int = -1, descending: bool = False) -> ITensor:
+        "Ordered along `axis`; NaN counts as the greatest value."
+        return apply("sort", self, _one_axis("sort", axis, self.ndim), bool(descending))
+
+    def argsort(self, axis: int = -1, descending: bool = False) -> ITensor:
+        "The indices that sort, equal values in their order."
+        return apply("argsort", self, _one_axis("argsort", axis, self.ndim), bool(descending))
+
+    def nonzero(self) -> tuple[ITensor, ...]:
+        "The indices along each axis of what is not 0."
+        if self.ndim == 0: raise ValueError("nonzero: a tensor without axes has no indices.")
+        return tuple(apply("nonzero", self))
+
+    @property
+    def mT(self) -> ITensor:
+        "Each matrix transposed: the last two axes exchanged."
+        if self.ndim < 2: raise ValueError(f"mT: a matrix has two axes; this tensor has the shape {self.shape}.")
+        return self.swapaxes(-1, -2)
 
 # %% ../../nbs/core/tensor.ipynb #b5b17ae9
 def _entry(i: Any) -> Any:
@@ -332,7 +396,7 @@ def _check_bounds(entries: list, shape: tuple) -> None:
             raise IndexError(f"A mask of the shape {tuple(i.shape)} does not fit the axes of the sizes {size} from axis {axis} on.")
         axis += _width(i)
 
-# %% ../../nbs/core/tensor.ipynb #f9615518
+# %% ../../nbs/core/tensor.ipynb #d891b597
 _NUMPY_NAMES = {"rint": "round", "around": "round", "amax": "max", "amin": "min", "var": "variance", "concatenate": "concat", "bitwise_not": "invert"}
 
 
@@ -354,12 +418,13 @@ class _NumPy:
 
     def __array_function__(self, function: Callable, types: Any, args: tuple, kwargs: dict) -> Any:
         from babilim.core import tmath
-        same = getattr(tmath, _NUMPY_NAMES.get(function.__name__, function.__name__), None) if function.__module__ == "numpy" else None
+        home = {"numpy": tmath, "numpy.linalg": tmath.linalg}.get(function.__module__)
+        same = getattr(home, _NUMPY_NAMES.get(function.__name__, function.__name__), None)
         if callable(same): return same(*args, **kwargs)
         arrays = lambda leaf: leaf.numpy() if isinstance(leaf, ITensor) else leaf
         return function(*map_tree(arrays, args), **map_tree(arrays, kwargs))
 
-# %% ../../nbs/core/tensor.ipynb #3f201746
+# %% ../../nbs/core/tensor.ipynb #75a05b70
 _NO_VALUE = ("The value of a tensor is not known while a step is compiled, so it can't decide an `if` or become a Python number there. "
              "Use tmath.where, or SupervisedTrainer(..., compile=False).")
 
@@ -446,7 +511,7 @@ class ITensor(_Operators, _Reductions, _Shapes, _NumPy):
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TypeError("A tensor can't be changed in place, as gradients and graphs need the old values. "
-                        "Use tmath.where(mask, new, old), or variable.assign(...) for all of a variable.")
+                        "Use tmath.scatter(x, index, new), tmath.where(mask, new, old), or variable.assign(...) for all of a variable.")
 
     def __tf_tensor__(self, dtype: Any = None, name: Optional[str] = None) -> Any:  # TensorFlow's functions then keep the gradient
         return self.native if dtype is None or dtype == self.native.dtype else engine().cast(self.native, dtype.name)

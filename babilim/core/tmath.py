@@ -5,33 +5,40 @@
 # %% auto #0
 __all__ = ['pi', 'e', 'inf', 'nan', 'Axis', 'exp', 'expm1', 'log', 'log1p', 'sqrt', 'rsqrt', 'square', 'absolute', 'abs', 'sign',
            'negative', 'reciprocal', 'erf', 'sin', 'cos', 'tan', 'arcsin', 'arccos', 'arctan', 'sinh', 'cosh', 'tanh',
-           'floor', 'ceil', 'isnan', 'isinf', 'isfinite', 'logical_not', 'invert', 'relu', 'sigmoid', 'softplus', 'elu',
-           'gelu', 'silu', 'add', 'subtract', 'multiply', 'divide', 'floor_divide', 'remainder', 'mod', 'power',
-           'maximum', 'minimum', 'equal', 'not_equal', 'less', 'less_equal', 'greater', 'greater_equal', 'logical_and',
-           'logical_or', 'logical_xor', 'bitwise_and', 'bitwise_or', 'bitwise_xor', 'matmul', 'sum', 'mean', 'variance',
-           'var', 'max', 'min', 'prod', 'any', 'all', 'round', 'leaky_relu', 'softmax', 'log_softmax', 'clip', 'where',
-           'std', 'argmax', 'argmin', 'cumsum', 'reshape', 'transpose', 'swapaxes', 'expand_dims', 'squeeze',
-           'broadcast_to', 'concat', 'stack', 'repeat', 'tile', 'flip', 'sort', 'argsort', 'gather_last', 'one_hot',
-           'zeros', 'ones', 'full', 'zeros_like', 'ones_like', 'arange', 'linspace']
+           'floor', 'ceil', 'isnan', 'isinf', 'isfinite', 'logical_not', 'invert', 'arcsinh', 'arccosh', 'arctanh',
+           'trunc', 'signbit', 'exp2', 'log2', 'log10', 'erfc', 'erfinv', 'lgamma', 'digamma', 'acos', 'acosh', 'asin',
+           'asinh', 'atan', 'atanh', 'bitwise_invert', 'relu', 'sigmoid', 'softplus', 'elu', 'gelu', 'silu', 'add',
+           'subtract', 'multiply', 'divide', 'floor_divide', 'remainder', 'mod', 'power', 'maximum', 'minimum', 'equal',
+           'not_equal', 'less', 'less_equal', 'greater', 'greater_equal', 'logical_and', 'logical_or', 'logical_xor',
+           'bitwise_and', 'bitwise_or', 'bitwise_xor', 'bitwise_left_shift', 'bitwise_right_shift', 'arctan2', 'atan2',
+           'xlogy', 'pow', 'mean', 'max', 'min', 'any', 'all', 'logsumexp', 'variance', 'permute_dims', 'positive',
+           'degrees', 'radians', 'round', 'leaky_relu', 'softmax', 'log_softmax', 'hypot', 'logaddexp', 'copysign',
+           'nextafter', 'isclose', 'allclose', 'nan_to_num', 'clip', 'where', 'sum', 'prod', 'var', 'std', 'argmax',
+           'argmin', 'count_nonzero', 'cumsum', 'cumprod', 'cumulative_sum', 'cumulative_prod', 'cummax', 'cummin',
+           'diff', 'quantile', 'median', 'nansum', 'nanmean', 'nanmax', 'nanmin', 'reshape', 'transpose', 'swapaxes',
+           'moveaxis', 'expand_dims', 'squeeze', 'broadcast_to', 'broadcast_arrays', 'concat', 'stack', 'unstack',
+           'split', 'repeat', 'tile', 'roll', 'pad', 'flip', 'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero',
+           'take', 'take_along_axis', 'gather_last', 'one_hot', 'scatter', 'put_along_axis', 'UniqueResult',
+           'unique_all', 'unique_values', 'unique_counts', 'unique_inverse', 'isin', 'result_type', 'astype', 'finfo',
+           'iinfo', 'zeros', 'ones', 'full', 'zeros_like', 'ones_like', 'full_like', 'asarray', 'arange', 'linspace',
+           'eye', 'tril', 'triu', 'diag', 'meshgrid']
 
-# %% ../../nbs/core/tmath.ipynb #6e5cd81e
+# %% ../../nbs/core/tmath.ipynb #e775d00b
 import builtins
 import math
-from typing import Any, Callable, Optional, Sequence, Union
+from typing import Any, Callable, NamedTuple, Optional, Sequence, Union
 
 import numpy as np
 
+from . import linalg, tensor_random as random
 from .backend import get_float_type
-from .tensor import (ITensor, _apply_binary, _array, _check_fits, _checked_axis, _dtype_name, _named, _one_axis, _operand, _shape, apply,
-                                 tensor_from)
+from .linalg import einsum, matmul, matrix_transpose, tensordot, vecdot
+from .tensor import (ITensor, _apply_binary, _array, _check_fits, _checked_axis, _dtype_name, _named, _one_axis, _operand, _shape, _tensor,
+                                 apply, tensor_from)
 
-# %% ../../nbs/core/tmath.ipynb #946d7ed6
+# %% ../../nbs/core/tmath.ipynb #f3ab7a3b
 pi, e, inf, nan = math.pi, math.e, math.inf, math.nan
 Axis = Union[int, Sequence[int], None]
-
-
-def _tensor(x: Any) -> ITensor:
-    return x if isinstance(x, ITensor) else ITensor(tensor_from(x))
 
 
 def _unary(name: str, doc: str) -> Callable:
@@ -68,7 +75,7 @@ negative = _unary("negative", "-x.")
 reciprocal = _unary("reciprocal", "1 / x.")
 erf = _unary("erf", "The error function.")
 
-# %% ../../nbs/core/tmath.ipynb #557b298a
+# %% ../../nbs/core/tmath.ipynb #31c4f434
 sin, cos, tan = _unary("sin", "The sine of radians."), _unary("cos", "The cosine of radians."), _unary("tan", "The tangent of radians.")
 arcsin = _unary("arcsin", "The angle with this sine.")
 arccos = _unary("arccos", "The angle with this cosine.")
@@ -79,6 +86,32 @@ isnan = _unary("isnan", "Whether it is not a number.")
 isinf = _unary("isinf", "Whether it is infinite.")
 isfinite = _unary("isfinite", "Whether it is neither infinite nor NaN.")
 logical_not, invert = _unary("logical_not", "True where x is 0 or False."), _unary("invert", "not x for booleans, each bit turned for integers.")
+
+
+arcsinh, arccosh, arctanh = (_unary(f"arc{name}", f"The number with this {word}.") for name, word in
+                             (("sinh", "hyperbolic sine"), ("cosh", "hyperbolic cosine"), ("tanh", "hyperbolic tangent")))
+trunc, signbit = _unary("trunc", "Rounded towards 0."), _unary("signbit", "Whether the sign is minus, that of -0.0 included.")
+exp2 = _unary("exp2", "2 to the power of x.")
+log2 = _unary("log2", "The logarithm to the base 2; exact for powers of 2.")
+log10 = _unary("log10", "The logarithm to the base 10; exact for powers of 10.")
+erfc, erfinv = _unary("erfc", "1 - erf(x), exact for great x."), _unary("erfinv", "The number with this erf.")
+lgamma, digamma = _unary("lgamma", "The logarithm of the absolute value of the gamma function."), _unary("digamma", "The slope of lgamma.")
+acos, acosh, asin, asinh, atan, atanh, bitwise_invert = arccos, arccosh, arcsin, arcsinh, arctan, arctanh, invert  # the standard's names
+
+
+def positive(x: Any) -> ITensor:
+    "x itself."
+    return _tensor(x)
+
+
+def degrees(x: Any) -> ITensor:
+    "Radians as degrees."
+    return _tensor(x) * (180 / pi)
+
+
+def radians(x: Any) -> ITensor:
+    "Degrees as radians."
+    return _tensor(x) * (pi / 180)
 
 
 def round(x: Any, decimals: int = 0) -> ITensor:
@@ -108,7 +141,7 @@ def log_softmax(x: Any, axis: int = -1) -> ITensor:
     x = _tensor(x)
     return apply("log_softmax", x, _one_axis("log_softmax", axis, x.ndim))
 
-# %% ../../nbs/core/tmath.ipynb #4d889cda
+# %% ../../nbs/core/tmath.ipynb #60be10ef
 add, subtract, multiply = _binary("add", "x + y."), _binary("subtract", "x - y."), _binary("multiply", "x * y.")
 divide, floor_divide = _binary("divide", "x / y, a float."), _binary("floor_divide", "x / y rounded down.")
 remainder = mod = _binary("remainder", "What floor_divide leaves, with the sign of y.")
@@ -123,12 +156,62 @@ logical_xor = _binary("logical_xor", "Exactly one is true, or not 0.")
 bitwise_and = _binary("bitwise_and", "x & y: for booleans both, for integers bit by bit.")
 bitwise_or = _binary("bitwise_or", "x | y: for booleans at least one, for integers bit by bit.")
 bitwise_xor = _binary("bitwise_xor", "x ^ y: for booleans exactly one, for integers bit by bit.")
-matmul = _binary("matmul", "The matrix product over the last two axes.")
+bitwise_left_shift = _binary("bitwise_left_shift", "x * 2 ** y, for integers.")
+bitwise_right_shift = _binary("bitwise_right_shift", "x / 2 ** y rounded down, for integers.")
+arctan2 = atan2 = _binary("arctan2", "The angle of the point (y, x), in radians; the first argument is y.")
+xlogy = _binary("xlogy", "x * log(y), and 0 where x is 0.")
+pow = power
 
-# %% ../../nbs/core/tmath.ipynb #be5ea412
-def clip(x: Any, low: Optional[float] = None, high: Optional[float] = None) -> ITensor:
-    "Values outside [low, high] moved to its border."
-    return _tensor(x).clip(low, high)
+
+def hypot(x: Any, y: Any) -> ITensor:
+    "sqrt(x * x + y * y) without overflow; the gradient at (0, 0) is 0."
+    x, y = absolute(x), absolute(y)
+    large, small = maximum(x, y), minimum(x, y)
+    return large * sqrt(1.0 + square(small / where((large == 0) | isinf(large), 1, large)))
+
+
+def logaddexp(x: Any, y: Any) -> ITensor:
+    "log(exp(x) + exp(y)) without overflow."
+    x, y = _tensor(x), _tensor(y)
+    return maximum(x, y) + log1p(exp(-absolute(where(x == y, 0, x - y))))
+
+
+def copysign(x: Any, y: Any) -> ITensor:
+    "The size of x with the sign of y."
+    return absolute(x) * where(signbit(y), -1.0, 1.0)
+
+
+def nextafter(x: Any, y: Any) -> ITensor:
+    "The next float from x towards y; no gradient flows through it."
+    x, y = (_tensor(value).stop_gradients() for value in (x, y))
+    return apply("nextafter", x, y)
+
+
+def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> ITensor:
+    "Whether |x - y| <= atol + rtol * |y|; equal infinities are close, NaN only if `equal_nan`."
+    x, y = _tensor(x), _tensor(y)
+    close = (x == y) | isfinite(y) & (absolute(x * 1.0 - y) <= atol + rtol * absolute(y * 1.0))
+    return close | isnan(x) & isnan(y) if equal_nan else close
+
+
+def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> ITensor:
+    "Whether `isclose` holds everywhere."
+    return isclose(x, y, rtol, atol, equal_nan).all()
+
+
+def nan_to_num(x: Any, nan: float = 0.0, posinf: Optional[float] = None, neginf: Optional[float] = None) -> ITensor:
+    "Numbers in the place of NaN and of the infinities; None is the greatest float of the dtype, or the smallest."
+    x = _tensor(x)
+    if "float" not in x.dtype: return x
+    limits = finfo(x.dtype)
+    x = where(isnan(x), nan, x)
+    x = where(x == inf, float(limits.max) if posinf is None else posinf, x)
+    return where(x == -inf, float(limits.min) if neginf is None else neginf, x)
+
+# %% ../../nbs/core/tmath.ipynb #1fa2954c
+def clip(x: Any, min: Any = None, max: Any = None) -> ITensor:
+    "Values outside [min, max] moved to its border, which may be a tensor."
+    return _tensor(x).clip(min, max)
 
 
 def where(condition: Any, x: Any, y: Any) -> ITensor:
@@ -138,33 +221,179 @@ def where(condition: Any, x: Any, y: Any) -> ITensor:
     if type(y) is int: _check_fits("where", y, x)
     return apply("where", _tensor(condition), x, y)
 
-# %% ../../nbs/core/tmath.ipynb #ff719044
-sum, mean = _reduction("sum", "The sum over `axis`; None is all axes."), _reduction("mean", "The mean over `axis`; None is all axes.")
-variance = var = _reduction("variance", "The mean squared distance from the mean (divides by n, as NumPy does).")
+# %% ../../nbs/core/tmath.ipynb #26570564
+mean = _reduction("mean", "The mean over `axis`; None is all axes.")
 max, min = _reduction("max", "The greatest value over `axis`."), _reduction("min", "The smallest value over `axis`.")
-prod, any, all = _reduction("prod", "The product over `axis`."), _reduction("any", "Whether one is true."), _reduction("all", "Whether each is true.")
+any, all = _reduction("any", "Whether one is true."), _reduction("all", "Whether each is true.")
+logsumexp = _reduction("logsumexp", "log(sum(exp(x))) over `axis`, without overflow.")
 
 
-def std(x: Any, axis: Axis = None, keepdims: bool = False) -> ITensor:
-    "The standard deviation (divides by n, as NumPy does)."
-    return sqrt(variance(x, axis, keepdims))
+def _as(x: Any, dtype: Optional[str]) -> ITensor:
+    return _tensor(x) if dtype is None else _tensor(x).cast(dtype)
 
 
-def argmax(x: Any, axis: Optional[int] = None) -> ITensor:
+def sum(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Optional[str] = None) -> ITensor:
+    "The sum over `axis`; None is all axes; in `dtype`, if it is given."
+    return _as(x, dtype).sum(axis, keepdims)
+
+
+def prod(x: Any, axis: Axis = None, keepdims: bool = False, dtype: Optional[str] = None) -> ITensor:
+    "The product over `axis`; None is all axes; in `dtype`, if it is given."
+    return _as(x, dtype).prod(axis, keepdims)
+
+
+def var(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> ITensor:
+    "The mean squared distance from the mean; divides by n - `correction`."
+    return _tensor(x).var(axis, keepdims, correction)
+
+
+variance = var
+
+
+def std(x: Any, axis: Axis = None, keepdims: bool = False, correction: float = 0.0) -> ITensor:
+    "The standard deviation; divides by n - `correction`."
+    return _tensor(x).std(axis, keepdims, correction)
+
+
+def argmax(x: Any, axis: Optional[int] = None, keepdims: bool = False) -> ITensor:
     "Where the greatest value is, the first of equal ones; None counts through the flattened tensor."
-    return _tensor(x).argmax(axis)
+    return _tensor(x).argmax(axis, keepdims)
 
 
-def argmin(x: Any, axis: Optional[int] = None) -> ITensor:
+def argmin(x: Any, axis: Optional[int] = None, keepdims: bool = False) -> ITensor:
     "Where the smallest value is, the first of equal ones; None counts through the flattened tensor."
-    return _tensor(x).argmin(axis)
+    return _tensor(x).argmin(axis, keepdims)
 
 
+def count_nonzero(x: Any, axis: Axis = None, keepdims: bool = False) -> ITensor:
+    "How many are not 0."
+    return (_tensor(x) != 0).sum(axis, keepdims)
+
+# %% ../../nbs/core/tmath.ipynb #5324859b
 def cumsum(x: Any, axis: Optional[int] = None) -> ITensor:
     "The running sum along `axis`; None runs through the flattened tensor."
     return _tensor(x).cumsum(axis)
 
-# %% ../../nbs/core/tmath.ipynb #81d78a90
+
+def cumprod(x: Any, axis: Optional[int] = None) -> ITensor:
+    "The running product along `axis`; None runs through the flattened tensor."
+    return _tensor(x).cumprod(axis)
+
+
+def _running(name: str, x: Any, axis: Optional[int], dtype: Optional[str], initial: Optional[int]) -> ITensor:
+    x = _as(x, dtype)
+    if axis is None and x.ndim != 1: raise ValueError(f"{name}: a tensor with {x.ndim} axes needs an axis.")
+    axis = _one_axis(name, -1 if axis is None else axis, x.ndim)
+    found = x.cumsum(axis) if name == "cumulative_sum" else x.cumprod(axis)
+    if initial is None: return found
+    return concat([full((*x.shape[:axis], 1, *x.shape[axis + 1:]), initial, found.dtype), found], axis)
+
+
+def cumulative_sum(x: Any, axis: Optional[int] = None, dtype: Optional[str] = None,
+                   include_initial: bool = False # start with a 0
+                  ) -> ITensor:
+    "The running sum along `axis`, which only a vector may leave out."
+    return _running("cumulative_sum", x, axis, dtype, 0 if include_initial else None)
+
+
+def cumulative_prod(x: Any, axis: Optional[int] = None, dtype: Optional[str] = None,
+                    include_initial: bool = False # start with a 1
+                   ) -> ITensor:
+    "The running product along `axis`, which only a vector may leave out."
+    return _running("cumulative_prod", x, axis, dtype, 1 if include_initial else None)
+
+
+def _doubling(name: str, op: Callable, x: Any, axis: int) -> ITensor:
+    "What `op` makes of all entries up to each one: of 2, then of 4, of 8, ..."
+    x, step = _tensor(x), 1
+    axis = _one_axis(name, axis, x.ndim)
+    while step < x.shape[axis]:
+        first, rest = split(x, [step], axis)
+        x = concat([first, op(rest, split(x, [x.shape[axis] - step], axis)[0])], axis)
+        step *= 2
+    return x
+
+
+def cummax(x: Any, axis: int = -1) -> ITensor:
+    "The greatest value so far along `axis`."
+    return _doubling("cummax", maximum, x, axis)
+
+
+def cummin(x: Any, axis: int = -1) -> ITensor:
+    "The smallest value so far along `axis`."
+    return _doubling("cummin", minimum, x, axis)
+
+
+def diff(x: Any, n: int = 1, axis: int = -1) -> ITensor:
+    "What each entry is more than the one before it, `n` times over; for booleans, whether it is another."
+    x = _tensor(x)
+    axis = _one_axis("diff", axis, x.ndim)
+    at = lambda s: x[(slice(None),) * axis + (s,)]
+    for _ in range(n): x = at(slice(1, None)) ^ at(slice(None, -1)) if x.dtype == "bool" else at(slice(1, None)) - at(slice(None, -1))
+    return x
+
+# %% ../../nbs/core/tmath.ipynb #c2dd922b
+def _rows(name: str, x: Any, axis: Axis) -> tuple[ITensor, tuple]:
+    "The axes in question as one, the last; and the shape with size 1 in their place."
+    x = _tensor(x)
+    axes = _checked_axis(name, tuple(range(x.ndim)) if axis is None else (axis,) if isinstance(axis, int) else tuple(axis), x.ndim)
+    rest = [a for a in range(x.ndim) if a not in axes]
+    rows = x.transpose(rest + list(axes)).reshape([x.shape[a] for a in rest] + [int(np.prod([x.shape[a] for a in axes], dtype=int))])
+    return rows, tuple(1 if a in axes else n for a, n in enumerate(x.shape))
+
+
+def quantile(x: Any,
+             q: Union[float, Sequence[float]], # in [0, 1]; several make a new first axis
+             axis: Axis = None, keepdims: bool = False) -> ITensor:
+    "The value that a part `q` of the values does not exceed, linear between two of them."
+    rows, kept = _rows("quantile", x, axis)
+    wanted = np.asarray(q, "float64")
+    if wanted.ndim > 1 or not ((wanted >= 0) & (wanted <= 1)).all(): raise ValueError(f"quantile: q lies between 0 and 1, or is a list of such numbers, not {q!r}.")
+    if rows.shape[-1] == 0: raise ValueError("quantile: there are no values.")
+    values = rows.sort() if "float" in rows.dtype else rows.sort().cast("float32")
+    unclear, found = isnan(values[..., -1]), [where(isnan(values[..., -1]), nan, _between(values, part * (rows.shape[-1] - 1))) for part in wanted.ravel().tolist()]
+    if keepdims: found = [part.reshape(kept) for part in found]
+    return found[0] if wanted.ndim == 0 else stack(found)
+
+
+def _between(values: ITensor, place: float) -> ITensor:
+    low, part = int(place), place % 1
+    if part == 0: return values[..., low]
+    step = values[..., low + 1] - values[..., low]
+    return values[..., low] + step * part if part < 0.5 else values[..., low + 1] - step * (1 - part)  # as NumPy rounds, and treats infinity
+
+
+def median(x: Any, axis: Axis = None, keepdims: bool = False) -> ITensor:
+    "The value in the middle, or the mean of the two there."
+    return quantile(x, 0.5, axis, keepdims)
+
+
+def _known(x: Any, instead: float) -> ITensor:
+    x = _tensor(x)
+    return where(isnan(x), instead, x) if "float" in x.dtype else x
+
+
+def nansum(x: Any, axis: Axis = None, keepdims: bool = False) -> ITensor:
+    "The sum without NaN."
+    return _known(x, 0.0).sum(axis, keepdims)
+
+
+def nanmean(x: Any, axis: Axis = None, keepdims: bool = False) -> ITensor:
+    "The mean without NaN; of nothing NaN."
+    total = nansum(x, axis, keepdims)
+    return total / logical_not(isnan(_tensor(x))).sum(axis, keepdims).cast(total.dtype if "float" in total.dtype else "float32")
+
+
+def nanmax(x: Any, axis: Axis = None, keepdims: bool = False) -> ITensor:
+    "The greatest value that is not NaN; of nothing NaN."
+    return where(isnan(_tensor(x)).all(axis, keepdims), nan, _known(x, -inf).max(axis, keepdims)) if "float" in _tensor(x).dtype else max(x, axis, keepdims)
+
+
+def nanmin(x: Any, axis: Axis = None, keepdims: bool = False) -> ITensor:
+    "The smallest value that is not NaN; of nothing NaN."
+    return where(isnan(_tensor(x)).all(axis, keepdims), nan, _known(x, inf).min(axis, keepdims)) if "float" in _tensor(x).dtype else min(x, axis, keepdims)
+
+# %% ../../nbs/core/tmath.ipynb #4f68eab1
 def reshape(x: Any, shape: Union[int, Sequence[int]]) -> ITensor:
     "The same values in another shape; one -1 stands for what is left."
     return _tensor(x).reshape(shape)
@@ -175,9 +404,22 @@ def transpose(x: Any, axes: Optional[Sequence[int]] = None) -> ITensor:
     return _tensor(x).transpose(axes)
 
 
-def swapaxes(x: Any, first: int, second: int) -> ITensor:
+permute_dims = transpose
+
+
+def swapaxes(x: Any, axis1: int, axis2: int) -> ITensor:
     "With two axes exchanged."
-    return _tensor(x).swapaxes(first, second)
+    return _tensor(x).swapaxes(axis1, axis2)
+
+
+def moveaxis(x: Any, source: Union[int, Sequence[int]], destination: Union[int, Sequence[int]]) -> ITensor:
+    "With some axes at other places, the rest in their order."
+    x = _tensor(x)
+    source, destination = (_checked_axis("moveaxis", (a,) if isinstance(a, int) else tuple(a), x.ndim) for a in (source, destination))
+    if len(source) != len(destination): raise ValueError(f"moveaxis: {len(source)} axes can't go to {len(destination)} places.")
+    rest = iter(a for a in range(x.ndim) if a not in source)
+    goes = dict(zip(destination, source))
+    return x.transpose([goes[a] if a in goes else next(rest) for a in range(x.ndim)]) if x.ndim else x
 
 
 def expand_dims(x: Any, axis: int) -> ITensor:
@@ -194,7 +436,15 @@ def broadcast_to(x: Any, shape: Union[int, Sequence[int]]) -> ITensor:
     "Repeated along axes of size 1 to `shape`."
     return apply("broadcast_to", _tensor(x), _shape(shape))
 
-# %% ../../nbs/core/tmath.ipynb #1c85c99b
+
+def broadcast_arrays(*tensors: Any) -> list[ITensor]:
+    "All with the shape that they would have in a sum."
+    tensors = [_tensor(x) for x in tensors]
+    try: shape = np.broadcast_shapes(*(x.shape for x in tensors))
+    except ValueError: raise ValueError(f"broadcast_arrays: the shapes {', '.join(str(x.shape) for x in tensors)} do not fit together.") from None
+    return [broadcast_to(x, shape) for x in tensors]
+
+# %% ../../nbs/core/tmath.ipynb #acefeb1f
 def _tensors(name: str, values: Sequence[Any]) -> list[ITensor]:
     tensors = [_tensor(v) for v in values]
     if not tensors: raise ValueError(f"{name}: there is no tensor to join.")
@@ -202,9 +452,11 @@ def _tensors(name: str, values: Sequence[Any]) -> list[ITensor]:
 
 
 def concat(tensors: Sequence[Any], # equal shapes but for `axis`
-           axis: int = 0) -> ITensor:
+           axis: Optional[int] = 0 # None joins them flattened
+          ) -> ITensor:
     "Joined along an axis that is there; the dtype is one that holds all."
     tensors = _tensors("concat", tensors)
+    if axis is None: tensors, axis = [x.flatten() for x in tensors], 0
     return apply("concat", tensors, axis=_one_axis("concat", axis, tensors[0].ndim))
 
 
@@ -215,14 +467,63 @@ def stack(tensors: Sequence[Any], # equal shapes
     return apply("stack", tensors, axis=_one_axis("stack", axis, tensors[0].ndim + 1))
 
 
-def repeat(x: Any, repeats: int, axis: Optional[int] = None) -> ITensor:
-    "Each entry along `axis` `repeats` times, one after the other; None repeats along the flattened tensor."
+def unstack(x: Any, axis: int = 0) -> list[ITensor]:
+    "The parts along `axis`, without that axis."
+    x = _tensor(x)
+    axis = _one_axis("unstack", axis, x.ndim)
+    return [x[(slice(None),) * axis + (i,)] for i in range(x.shape[axis])]
+
+
+def split(x: Any,
+          indices_or_sections: Union[int, Sequence[int]], # how many equal parts, or where each part but the first begins
+          axis: int = 0) -> list[ITensor]:
+    "The parts along `axis`."
+    x = _tensor(x)
+    axis = _one_axis("split", axis, x.ndim)
+    size = x.shape[axis]
+    if np.ndim(indices_or_sections) == 0:
+        n = int(indices_or_sections)
+        if n < 1 or size % n: raise ValueError(f"split: axis {axis} with the size {size} does not make {n} equal parts.")
+        indices_or_sections = [size // n * i for i in range(1, n)]
+    ends = [None, *map(int, indices_or_sections), None]
+    return [x[(slice(None),) * axis + (slice(start, end),)] for start, end in zip(ends, ends[1:])]
+
+
+def repeat(x: Any, repeats: Union[int, Sequence[int]], axis: Optional[int] = None) -> ITensor:
+    "Each entry along `axis` `repeats` times, or each its own number of times; None repeats along the flattened tensor."
     return _tensor(x).repeat(repeats, axis)
 
 
-def tile(x: Any, repeats: Union[int, Sequence[int]]) -> ITensor:
-    "The whole tensor `repeats` times along each axis."
-    return apply("tile", _tensor(x), _shape(repeats))
+def tile(x: Any, repetitions: Union[int, Sequence[int]]) -> ITensor:
+    "The whole tensor so often along each axis."
+    return apply("tile", _tensor(x), _shape(repetitions))
+
+
+def roll(x: Any, shift: Union[int, Sequence[int]], axis: Axis = None) -> ITensor:
+    "Moved along `axis`; what leaves at the end comes in at the start. None moves along the flattened tensor."
+    x = _tensor(x)
+    if axis is None: return roll(x.flatten(), shift, 0).reshape(x.shape)
+    axes = _checked_axis("roll", (axis,) if isinstance(axis, int) else tuple(axis), x.ndim)
+    shifts = (shift,) * len(axes) if isinstance(shift, int) else tuple(map(int, shift))
+    if len(shifts) != len(axes): raise ValueError(f"roll: {len(shifts)} shifts do not fit {len(axes)} axes.")
+    return apply("roll", x, shifts, axes)
+
+
+def pad(x: Any,
+        pad_width: Union[int, Sequence], # before and after: one number, a pair for all axes, or a pair for each
+        mode: str = "constant",          # or `edge`, `reflect`, `symmetric`, `wrap`
+        constant_values: float = 0) -> ITensor:
+    "With more entries before and after: a constant, or as NumPy's mode of that name takes them from the tensor."
+    x = _tensor(x)
+    try: widths = np.broadcast_to(np.asarray(pad_width), (x.ndim, 2)).tolist()
+    except ValueError: raise ValueError(f"pad: a tensor with {x.ndim} axes can't be padded by {pad_width!r}.") from None
+    if builtins.any(type(n) is not int or n < 0 for pair in widths for n in pair): raise ValueError(f"pad: widths are integers of at least 0, not {pad_width!r}.")
+    if mode == "constant": return apply("pad", x, [tuple(pair) for pair in widths], constant_values)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"): raise ValueError(f"pad: the mode can be 'constant', 'edge', 'reflect', 'symmetric' or 'wrap', not {mode!r}.")
+    for axis, pair in enumerate(widths):
+        if x.shape[axis] == 0 and builtins.any(pair): raise ValueError(f"pad: axis {axis} has no entry to repeat.")
+        if builtins.any(pair): x = x.take(np.pad(np.arange(x.shape[axis]), pair, mode), axis)
+    return x
 
 
 def flip(x: Any, axis: Axis = None) -> ITensor:
@@ -230,17 +531,61 @@ def flip(x: Any, axis: Axis = None) -> ITensor:
     x = _tensor(x)
     return apply("flip", x, axis=None if axis is None else _checked_axis("flip", axis, x.ndim))
 
-# %% ../../nbs/core/tmath.ipynb #11f5a21a
-def sort(x: Any, axis: int = -1) -> ITensor:
-    "Ascending along `axis`; NaN has no place in an order."
-    x = _tensor(x)
-    return apply("sort", x, _one_axis("sort", axis, x.ndim))
+# %% ../../nbs/core/tmath.ipynb #93290c21
+def sort(x: Any, axis: int = -1, descending: bool = False) -> ITensor:
+    "Ordered along `axis`, equal values in their order; NaN counts as the greatest value."
+    return _tensor(x).sort(axis, descending)
 
 
-def argsort(x: Any, axis: int = -1) -> ITensor:
+def argsort(x: Any, axis: int = -1, descending: bool = False) -> ITensor:
     "The indices that sort, equal values in their order."
+    return _tensor(x).argsort(axis, descending)
+
+
+def top_k(x: Any, k: int, axis: int = -1) -> tuple[ITensor, ITensor]:
+    "The `k` greatest values along `axis`, greatest first, and their indices; of equal values the first."
     x = _tensor(x)
-    return apply("argsort", x, _one_axis("argsort", axis, x.ndim))
+    axis = _one_axis("top_k", axis, x.ndim)
+    if not 0 <= k <= x.shape[axis]: raise ValueError(f"top_k: k = {k} does not fit axis {axis} with the size {x.shape[axis]}.")
+    values, indices = apply("top_k", x.swapaxes(axis, -1), int(k))
+    return values.swapaxes(axis, -1), indices.swapaxes(axis, -1)
+
+
+def searchsorted(x1: Any, x2: Any, side: str = "left") -> ITensor:
+    "Where in the ascending vector `x1` each value of `x2` belongs: before equal values (`left`) or behind them (`right`)."
+    x1, x2 = _tensor(x1), _tensor(x2)
+    if x1.ndim != 1: raise ValueError(f"searchsorted: x1 is a sorted vector, not a tensor of the shape {x1.shape}.")
+    if side not in ("left", "right"): raise ValueError(f"searchsorted: the side can be 'left' or 'right', not {side!r}.")
+    return apply("searchsorted", x1, x2, side == "right")
+
+
+def nonzero(x: Any) -> tuple[ITensor, ...]:
+    "The indices along each axis of what is not 0; how many there are is not known while a step is compiled."
+    return _tensor(x).nonzero()
+
+
+def take(x: Any, indices: Any, axis: Optional[int] = None) -> ITensor:
+    "The entries along `axis` that `indices` name; None counts through the flattened tensor."
+    return _tensor(x).take(indices, axis)
+
+
+def _along(name: str, x: ITensor, indices: Any, axis: int) -> tuple:
+    "The indices from the front, and both broadcast to agree but for `axis`."
+    indices = _tensor(indices)
+    if "int" not in indices.dtype: raise IndexError(f"{name}: indices are integers, not {indices.dtype}.")
+    if x.ndim != indices.ndim: raise ValueError(f"{name}: a tensor with {x.ndim} axes needs indices with as many, not {indices.ndim}.")
+    axis = _one_axis(name, axis, x.ndim)
+    indices = where(indices < 0, indices + x.shape[axis], indices)
+    sizes = [shape[:axis] + shape[axis + 1:] for shape in (x.shape, indices.shape)]
+    if sizes[0] == sizes[1]: return x, indices, axis
+    try: common = np.broadcast_shapes(*sizes)
+    except ValueError: raise ValueError(f"{name}: indices of the shape {indices.shape} do not fit a tensor of the shape {x.shape}.") from None
+    return (*(broadcast_to(t, (*common[:axis], t.shape[axis], *common[axis:])) for t in (x, indices)), axis)
+
+
+def take_along_axis(x: Any, indices: Any, axis: int = -1) -> ITensor:
+    "For each place of `indices` the value that it names along `axis`; the other axes are broadcast."
+    return apply("take_along", *_along("take_along_axis", _tensor(x), indices, axis))
 
 
 def gather_last(x: Any, index: Any) -> ITensor:
@@ -255,7 +600,123 @@ def one_hot(x: Any, classes: int, dtype: Optional[str] = None) -> ITensor:
     "1 at the index of each class, else 0, along a new last axis; a class out of range gives zeros."
     return apply("one_hot", _tensor(x), classes, _dtype_name(dtype or get_float_type()))
 
-# %% ../../nbs/core/tmath.ipynb #efb0f945
+# %% ../../nbs/core/tmath.ipynb #e9ccd11e
+def scatter(x: Any,
+            index: Any,       # whatever may stand in x[index]
+            values: Any,      # of the shape of x[index], or broadcast to it
+            mode: str = "set" # or `add`, `max`, `min`
+           ) -> ITensor:
+    "A copy of `x` with `values` at the places `x[index]`."
+    x = _tensor(x)
+    places = apply("arange", 0, x.size, 1, "int64").reshape(x.shape)[index]
+    return _write("scatter", x, places, values, mode)
+
+
+def put_along_axis(x: Any, indices: Any, values: Any, axis: int = -1, mode: str = "set") -> ITensor:
+    "A copy of `x` with `values` at the places that `indices` name along `axis`, as `take_along_axis` finds them."
+    x = _tensor(x)
+    places = apply("arange", 0, x.size, 1, "int64").reshape(x.shape)
+    return _write("put_along_axis", x, take_along_axis(places, indices, axis), values, mode)
+
+
+def _write(name: str, x: ITensor, places: ITensor, values: Any, mode: str) -> ITensor:
+    if mode not in ("set", "add", "max", "min"): raise ValueError(f"{name}: the mode can be 'set', 'add', 'max' or 'min', not {mode!r}.")
+    if type(values) is int: _check_fits(name, values, x)
+    values = _tensor(values).cast(x.dtype)
+    if values.ndim or None not in places.shape:
+        try: values = values if values.shape == places.shape else broadcast_to(values, places.shape)
+        except ValueError: raise ValueError(f"{name}: values of the shape {values.shape} do not fit the places, which have the shape {places.shape}.") from None
+    else: values = values + zeros_like(places).cast(x.dtype)
+    flat, places, values = x.flatten(), places.flatten(), values.flatten()
+    if mode != "set": return apply("scatter", flat, places, values, mode).reshape(x.shape)
+    order = apply("scatter", full((x.size,), -1), places, cumsum(ones_like(places)) - 1, "max")  # the last value written to each place
+    return where(order < 0, flat, take(concat([values, flat[:1]]), where(order < 0, 0, order))).reshape(x.shape)
+
+# %% ../../nbs/core/tmath.ipynb #2578fe99
+class UniqueResult(NamedTuple):
+    "Of a tensor with repeated values."
+    values: ITensor          # ascending, each once
+    indices: ITensor         # where each is first, in the flattened tensor
+    inverse_indices: ITensor # of the shape of the tensor: which of the values it is
+    counts: ITensor          # how often each is there
+
+
+def unique_all(x: Any) -> UniqueResult:
+    "The different values, where they are first, which of them stands where, and how often."
+    x = _tensor(x)
+    order = x.flatten().argsort()
+    ordered = x.flatten().take(order)
+    new = concat([ordered[:1] == ordered[:1], ordered[1:] != ordered[:-1]]) | isnan(ordered)
+    starts, = nonzero(new)
+    ends = concat([starts[1:], [x.size]]) if x.size else starts
+    inverse = scatter(zeros((x.size,), "int64"), order, cumsum(new) - 1).reshape(x.shape)
+    return UniqueResult(ordered.take(starts), order.take(starts), inverse, ends - starts)
+
+
+def unique_values(x: Any) -> ITensor:
+    "The different values, ascending."
+    return unique_all(x).values
+
+
+def unique_counts(x: Any) -> tuple[ITensor, ITensor]:
+    "The different values, ascending, and how often each is there."
+    found = unique_all(x)
+    return found.values, found.counts
+
+
+def unique_inverse(x: Any) -> tuple[ITensor, ITensor]:
+    "The different values, ascending, and for each entry which of them it is."
+    found = unique_all(x)
+    return found.values, found.inverse_indices
+
+
+def isin(x1: Any, x2: Any) -> ITensor:
+    "For each entry of `x1`, whether it is among those of `x2`."
+    return (_tensor(x1)[..., None] == _tensor(x2).flatten()).any(axis=-1)
+
+# %% ../../nbs/core/tmath.ipynb #61cbf200
+def _category(dtype: str) -> int:
+    return 0 if dtype == "bool" else 2 if "float" in dtype else 1
+
+
+def _common(first: str, second: str) -> str:
+    if _category(first) != _category(second): return first if _category(first) > _category(second) else second
+    if first == second: return first
+    if "bfloat16" in (first, second): return "float32" if "float16" in (first, second) else first if second == "bfloat16" else second
+    return np.promote_types(first, second).name
+
+
+def result_type(*values: Any # tensors, arrays, dtypes and Python numbers
+               ) -> str:
+    "The dtype of what is computed from all of them."
+    ranks: list[Optional[str]] = [None, None, None]  # tensors and dtypes, tensors without axes, numbers
+    for value in values:
+        if isinstance(value, (bool, int, float)): rank, dtype = 2, "bool" if isinstance(value, bool) else "int64" if isinstance(value, int) else get_float_type()
+        elif hasattr(value, "shape") and not isinstance(value, (np.dtype, type)): rank, dtype = int(len(value.shape) == 0), _tensor(value).dtype
+        else: rank, dtype = 0, _dtype_name(value)
+        ranks[rank] = dtype if ranks[rank] is None else _common(ranks[rank], dtype)
+    found = None
+    for dtype in ranks:
+        if dtype is not None and (found is None or _category(dtype) > _category(found)): found = dtype
+    if found is None: raise ValueError("result_type: there is no value.")
+    return found
+
+
+def astype(x: Any, dtype: Any) -> ITensor:
+    "As another dtype."
+    return _tensor(x).cast(dtype)
+
+
+def finfo(dtype: Any) -> np.finfo:
+    "The limits of a float dtype: `eps`, `max`, `min`, `smallest_normal`, `bits`."
+    return np.finfo(_dtype_name(dtype))
+
+
+def iinfo(dtype: Any) -> np.iinfo:
+    "The limits of an integer dtype: `max`, `min`, `bits`."
+    return np.iinfo(_dtype_name(dtype))
+
+# %% ../../nbs/core/tmath.ipynb #69074743
 def zeros(shape: Union[int, Sequence[int]], dtype: Optional[str] = None) -> ITensor:
     "All zeros, of the float type unless told otherwise."
     return apply("zeros", _shape(shape), _dtype_name(dtype or get_float_type()))
@@ -266,19 +727,35 @@ def ones(shape: Union[int, Sequence[int]], dtype: Optional[str] = None) -> ITens
     return apply("ones", _shape(shape), _dtype_name(dtype or get_float_type()))
 
 
-def full(shape: Union[int, Sequence[int]], value: float, dtype: Optional[str] = None) -> ITensor:
-    "All `value`."
-    return apply("full", _shape(shape), value, _dtype_name(dtype or _array(value, None).dtype.name))
+def full(shape: Union[int, Sequence[int]], fill_value: float, dtype: Optional[str] = None) -> ITensor:
+    "All `fill_value`."
+    return apply("full", _shape(shape), fill_value, _dtype_name(dtype or _array(fill_value, None).dtype.name))
 
 
-def zeros_like(x: Any) -> ITensor:
-    "All zeros, with the shape and dtype of `x`."
-    return zeros(_tensor(x).shape, _tensor(x).dtype)
+def _like(x: Any, fill_value: float, dtype: Optional[str]) -> ITensor:
+    x = _tensor(x)
+    if None not in x.shape: return full(x.shape, fill_value, dtype or x.dtype)
+    return where(logical_not(isnan(x)), fill_value, fill_value).cast(dtype or x.dtype)  # a shape that is known only when the step runs
 
 
-def ones_like(x: Any) -> ITensor:
-    "All ones, with the shape and dtype of `x`."
-    return ones(_tensor(x).shape, _tensor(x).dtype)
+def zeros_like(x: Any, dtype: Optional[str] = None) -> ITensor:
+    "All zeros, with the shape and, unless told otherwise, the dtype of `x`."
+    return _like(x, 0, dtype)
+
+
+def ones_like(x: Any, dtype: Optional[str] = None) -> ITensor:
+    "All ones, with the shape and, unless told otherwise, the dtype of `x`."
+    return _like(x, 1, dtype)
+
+
+def full_like(x: Any, fill_value: float, dtype: Optional[str] = None) -> ITensor:
+    "All `fill_value`, with the shape and, unless told otherwise, the dtype of `x`."
+    return _like(x, fill_value, dtype)
+
+
+def asarray(obj: Any, dtype: Optional[str] = None) -> ITensor:
+    "A tensor of numbers, lists, arrays or a native tensor; a tensor as it is."
+    return _as(obj, dtype)
 
 
 def arange(start: float, stop: Optional[float] = None, step: float = 1, dtype: Optional[str] = None) -> ITensor:
@@ -288,6 +765,45 @@ def arange(start: float, stop: Optional[float] = None, step: float = 1, dtype: O
     return apply("arange", start, stop, step, _dtype_name(dtype or (get_float_type() if floats else "int64")))
 
 
-def linspace(start: float, stop: float, count: int = 50, dtype: Optional[str] = None) -> ITensor:
-    "`count` numbers evenly spaced from `start` to `stop`, both included."
-    return ITensor(tensor_from(np.linspace(start, stop, count), dtype or get_float_type()))
+def linspace(start: float, stop: float, num: int = 50, dtype: Optional[str] = None, endpoint: bool = True) -> ITensor:
+    "`num` numbers evenly spaced from `start` to `stop`, which is the last one if `endpoint`."
+    return ITensor(tensor_from(np.linspace(start, stop, num, endpoint=endpoint), dtype or get_float_type()))
+
+
+def eye(n_rows: int, n_cols: Optional[int] = None, k: int = 0, dtype: Optional[str] = None) -> ITensor:
+    "Ones on a diagonal, `k` above the main one, and zeros elsewhere."
+    return ITensor(tensor_from(np.eye(n_rows, n_cols, k), dtype or get_float_type()))
+
+
+def _triangle(name: str, x: Any, k: int, lower: bool) -> ITensor:
+    x = linalg._matrices(name, x)
+    kept = np.tri(*x.shape[-2:], k if lower else k - 1, dtype=bool)
+    return where(kept if lower else ~kept, x, zeros((), x.dtype))
+
+
+def tril(x: Any, k: int = 0) -> ITensor:
+    "Of each matrix what is on and below the diagonal `k`, and zeros."
+    return _triangle("tril", x, k, True)
+
+
+def triu(x: Any, k: int = 0) -> ITensor:
+    "Of each matrix what is on and above the diagonal `k`, and zeros."
+    return _triangle("triu", x, k, False)
+
+
+def diag(x: Any, k: int = 0) -> ITensor:
+    "A matrix with the vector `x` on a diagonal, or that diagonal of a matrix."
+    x = _tensor(x)
+    if x.ndim != 1: return linalg.diagonal(x, k)
+    n, places = len(x) + builtins.abs(k), np.arange(len(x))
+    return scatter(zeros((n, n), x.dtype), (places + builtins.max(-k, 0), places + builtins.max(k, 0)), x)
+
+
+def meshgrid(*vectors: Any,
+             indexing: str = "xy" # the first vector runs along the second axis; `ij`: along the first
+            ) -> list[ITensor]:
+    "For each point of a grid its coordinates, one tensor for each vector."
+    if indexing not in ("xy", "ij"): raise ValueError(f"meshgrid: the indexing can be 'xy' or 'ij', not {indexing!r}.")
+    vectors = [_tensor(v).flatten() for v in vectors]
+    grids = broadcast_arrays(*(v.reshape((-1,) + (1,) * (len(vectors) - 1 - i)) for i, v in enumerate(vectors))) if vectors else []
+    return [grid.swapaxes(0, 1) for grid in grids] if indexing == "xy" and len(vectors) > 1 else grids
