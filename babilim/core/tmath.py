@@ -332,7 +332,7 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> ITensor:
     for _ in range(n): x = at(slice(1, None)) ^ at(slice(None, -1)) if x.dtype == "bool" else at(slice(1, None)) - at(slice(None, -1))
     return x
 
-# %% ../../nbs/core/tmath.ipynb #c2dd922b
+# %% ../../nbs/core/tmath.ipynb #fc6b19bb
 def _rows(name: str, x: Any, axis: Axis) -> tuple[ITensor, tuple]:
     "The axes in question as one, the last; and the shape with size 1 in their place."
     x = _tensor(x)
@@ -351,7 +351,8 @@ def quantile(x: Any,
     if wanted.ndim > 1 or not ((wanted >= 0) & (wanted <= 1)).all(): raise ValueError(f"quantile: q lies between 0 and 1, or is a list of such numbers, not {q!r}.")
     if rows.shape[-1] == 0: raise ValueError("quantile: there are no values.")
     values = rows.sort() if "float" in rows.dtype else rows.sort().cast("float32")
-    unclear, found = isnan(values[..., -1]), [where(isnan(values[..., -1]), nan, _between(values, part * (rows.shape[-1] - 1))) for part in wanted.ravel().tolist()]
+    unclear = isnan(values[..., -1])
+    found = [where(unclear, nan, _between(values, part * (rows.shape[-1] - 1))) for part in wanted.ravel().tolist()]
     if keepdims: found = [part.reshape(kept) for part in found]
     return found[0] if wanted.ndim == 0 else stack(found)
 
