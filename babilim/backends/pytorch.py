@@ -16,23 +16,23 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
            'image_to_numpy', 'channels_second', 'from_channels_second', 'canonical', 'from_canonical_tensor', 'where',
            'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'all_finite', 'argmax', 'argmin',
-           'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat', 'tile',
-           'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last', 'logsumexp', 'cumprod', 'roll', 'pad',
-           'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along', 'scatter', 'einsum', 'det', 'slogdet',
-           'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd', 'svdvals', 'softplus', 'leaky_relu', 'elu',
-           'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d', 'batch_norm',
-           'flatten', 'spatial_axes', 'known_shape', 'conv1d', 'conv3d', 'conv_transpose1d', 'conv_transpose2d',
-           'max_pool1d', 'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d', 'adaptive_avg_pool2d', 'resize2d',
-           'group_norm', 'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish', 'hardswish', 'hardsigmoid',
-           'random_bits', 'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align',
-           'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
-           'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss',
-           'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam',
-           'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear',
-           'average', 'when', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
-           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
-           'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
-           'seed_native']
+           'predicted_class', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to',
+           'repeat', 'tile', 'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last', 'logsumexp', 'cumprod',
+           'roll', 'pad', 'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along', 'scatter', 'einsum',
+           'det', 'slogdet', 'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd', 'svdvals', 'softplus',
+           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d',
+           'batch_norm', 'flatten', 'spatial_axes', 'known_shape', 'conv1d', 'conv3d', 'conv_transpose1d',
+           'conv_transpose2d', 'max_pool1d', 'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d',
+           'adaptive_avg_pool2d', 'resize2d', 'group_norm', 'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish',
+           'hardswish', 'hardsigmoid', 'random_bits', 'random_keep', 'random_normal', 'count_call', 'gather_rows',
+           'top_k_indices', 'roi_align', 'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm',
+           'gru', 'sparse_cross_entropy', 'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy',
+           'ctc_loss', 'call_native_loss', 'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step',
+           'Scalar', 'sgd', 'adam', 'nadam', 'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm',
+           'clip_each', 'accumulate', 'clear', 'average', 'when', 'load_batches', 'compile_steps', 'is_native_module',
+           'is_native_variable', 'is_native_trainable', 'native_module_variables', 'prepare_native_module',
+           'set_native_training', 'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state',
+           'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #573d3d29
 import builtins
@@ -317,7 +317,7 @@ def _float(x: torch.Tensor) -> torch.Tensor:
 def _numbers(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.int8) if x.dtype == torch.bool else x
 
-# %% ../../nbs/backends/pytorch.ipynb #ffc9c45f
+# %% ../../nbs/backends/pytorch.ipynb #1aa60dac
 def sum(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     "The sum; integers and booleans add up as int64."
     return _reduce(torch.sum, x, axis, keepdims)
@@ -373,6 +373,11 @@ def argmax(x: torch.Tensor, axis: Optional[int] = None) -> torch.Tensor:
 def argmin(x: torch.Tensor, axis: Optional[int] = None) -> torch.Tensor:
     "Where the smallest value is (the first of equal ones); None counts through the flattened tensor."
     return torch.argmin(_numbers(x), dim=axis)
+
+
+def predicted_class(x: torch.Tensor) -> torch.Tensor:
+    "Where the greatest score along the last axis is (the first of equal ones); nobody asks which class NaN stands for."
+    return torch.argmax(x, dim=-1)
 
 
 def cumsum(x: torch.Tensor, axis: int) -> torch.Tensor:

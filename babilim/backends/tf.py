@@ -16,23 +16,23 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'copy', 'zeros', 'ones', 'full', 'arange', 'to_canonical', 'from_canonical', 'image_from_numpy',
            'image_to_numpy', 'channels_second', 'from_channels_second', 'canonical', 'from_canonical_tensor', 'where',
            'clip', 'sum', 'mean', 'variance', 'max', 'min', 'prod', 'any', 'all', 'all_finite', 'argmax', 'argmin',
-           'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to', 'repeat', 'tile',
-           'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last', 'logsumexp', 'cumprod', 'roll', 'pad',
-           'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along', 'scatter', 'einsum', 'det', 'slogdet',
-           'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd', 'svdvals', 'softplus', 'leaky_relu', 'elu',
-           'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d', 'batch_norm',
-           'flatten', 'spatial_axes', 'known_shape', 'conv1d', 'conv3d', 'conv_transpose1d', 'conv_transpose2d',
-           'max_pool1d', 'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d', 'adaptive_avg_pool2d', 'resize2d',
-           'group_norm', 'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish', 'hardswish', 'hardsigmoid',
-           'random_bits', 'random_keep', 'random_normal', 'count_call', 'gather_rows', 'top_k_indices', 'roi_align',
-           'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm', 'gru', 'sparse_cross_entropy',
-           'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss',
-           'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam',
-           'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear',
-           'average', 'when', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
-           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
-           'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
-           'seed_native']
+           'predicted_class', 'cumsum', 'matmul', 'reshape', 'transpose', 'expand_dims', 'squeeze', 'broadcast_to',
+           'repeat', 'tile', 'flip', 'concat', 'stack', 'one_hot', 'getitem', 'gather_last', 'logsumexp', 'cumprod',
+           'roll', 'pad', 'sort', 'argsort', 'top_k', 'searchsorted', 'nonzero', 'take_along', 'scatter', 'einsum',
+           'det', 'slogdet', 'inv', 'solve', 'cholesky', 'qr', 'eigh', 'eigvalsh', 'svd', 'svdvals', 'softplus',
+           'leaky_relu', 'elu', 'gelu', 'silu', 'softmax', 'log_softmax', 'dense', 'dense_each', 'conv2d', 'max_pool2d',
+           'batch_norm', 'flatten', 'spatial_axes', 'known_shape', 'conv1d', 'conv3d', 'conv_transpose1d',
+           'conv_transpose2d', 'max_pool1d', 'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d',
+           'adaptive_avg_pool2d', 'resize2d', 'group_norm', 'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish',
+           'hardswish', 'hardsigmoid', 'random_bits', 'random_keep', 'random_normal', 'count_call', 'gather_rows',
+           'top_k_indices', 'roi_align', 'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm',
+           'gru', 'sparse_cross_entropy', 'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy',
+           'ctc_loss', 'call_native_loss', 'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step',
+           'Scalar', 'sgd', 'adam', 'nadam', 'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm',
+           'clip_each', 'accumulate', 'clear', 'average', 'when', 'load_batches', 'compile_steps', 'is_native_module',
+           'is_native_variable', 'is_native_trainable', 'native_module_variables', 'prepare_native_module',
+           'set_native_training', 'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state',
+           'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -390,7 +390,7 @@ def _extreme(op: Callable, x: tf.Tensor, axis: Axis, keepdims: bool) -> tf.Tenso
         if x.shape[a] == 0: raise ValueError(f"There is no value along the axis {a}.")
     return _wide(op, tf.bool)(x, axis, keepdims)
 
-# %% ../../nbs/backends/tf.ipynb #09ac7035
+# %% ../../nbs/backends/tf.ipynb #1065bcb9
 def sum(x: tf.Tensor, axis: Axis = None, keepdims: bool = False) -> tf.Tensor:
     "The sum; integers and booleans add up as int64."
     return tf.reduce_sum(_sums(x), axis, keepdims)
@@ -453,6 +453,11 @@ def argmax(x: tf.Tensor, axis: Optional[int] = None) -> tf.Tensor:
 def argmin(x: tf.Tensor, axis: Optional[int] = None) -> tf.Tensor:
     "Where the smallest value is (the first of equal ones); None counts through the flattened tensor."
     return _arg(tf.argmin, x, axis)
+
+
+def predicted_class(x: tf.Tensor) -> tf.Tensor:
+    "Where the greatest score along the last axis is (the first of equal ones); nobody asks which class NaN stands for."
+    return tf.argmax(x, -1)
 
 
 def cumsum(x: tf.Tensor, axis: int) -> tf.Tensor:

@@ -190,10 +190,10 @@ def _checked_gamma(name: str, gamma: float) -> float:
     if not gamma >= 0: raise ValueError(f"{name}: gamma must be at least 0, not {gamma!r}.")
     return float(gamma)
 
-# %% ../../../nbs/training/losses/cross_entropy.ipynb #89825637
+# %% ../../../nbs/training/losses/cross_entropy.ipynb #328f50e6
 class SparseCategoricalAccuracy(Loss):
     "1 where the greatest of (..., classes) is at the class number, else 0."
     def loss(self, y_pred: ITensor, y_true: ITensor) -> ITensor:
         "One value a sample."
         labels = checked_labels("SparseCategoricalAccuracy", y_pred, y_true)
-        return (tmath.argmax(y_pred, axis=-1) == labels.cast("int64")).cast(y_pred.dtype)
+        return (apply("predicted_class", y_pred) == labels.cast("int64")).cast(y_pred.dtype)

@@ -18,7 +18,7 @@ from .metric import Metric
 # %% auto #0
 __all__ = ['Accuracy', 'Precision', 'Recall', 'FBeta', 'F1', 'IoU', 'ConfusionMatrix']
 
-# %% ../../../nbs/training/metrics/classification.ipynb #bb3fec6a
+# %% ../../../nbs/training/metrics/classification.ipynb #04a4496b
 def _predicted(metric: Any, y_pred: ITensor, y_true: ITensor) -> tuple[ITensor, ITensor, int]: # predicted and true class numbers, one axis each, and how many classes there are
     name = type(metric).__name__
     for value in (y_pred, y_true):
@@ -31,7 +31,7 @@ def _predicted(metric: Any, y_pred: ITensor, y_true: ITensor) -> tuple[ITensor, 
     else:
         y_true, classes = checked_labels(name, y_pred, y_true), y_pred.shape[-1]
         if classes == 1: raise ValueError(f"{name}: a single score a sample, {y_pred.shape}, is compared with truths of the same shape, not {y_true.shape}. Use .squeeze(-1).")
-        y_pred = tmath.argmax(y_pred, -1)
+        y_pred = apply("predicted_class", y_pred)
     return y_pred.cast("int64").flatten(), y_true.cast("int64").flatten(), classes
 
 
