@@ -226,7 +226,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #7b2ee32e
+# %% ../../nbs/training/supervised.ipynb #e2a0018e
 def _as_float32(value: Any) -> Any:
     "What a product in 16 bits gave, as others expect it."
     return value.cast("float32") if isinstance(value, ITensor) and value.dtype in ("bfloat16", "float16") else value
@@ -424,7 +424,7 @@ class SupervisedTrainer(RunState):
     def _settings(self) -> list:
         "The plain values that the Python code of model and loss can depend on."
         modules = [*self.model.modules(), *self.loss.modules()]
-        return [len(self.variables), *self.model.frozen_variables] + [(name, value) for module in modules for name, value in vars(module).items() if type(value) in (bool, int, float, str)]
+        return [len(self.variables), *[module._frozen for module in modules]] + [(name, value) for module in modules for name, value in vars(module).items() if type(value) in (bool, int, float, str)]
 
     def _compiled(self, step: Callable, rate: Any = None) -> Steps:
         "The step, compiled by the backend; it returns what was logged and the loss."
@@ -454,11 +454,11 @@ class SupervisedTrainer(RunState):
 
     def _choose_variables(self) -> None:
         "What is trained from now on: all variables that are not frozen."
-        named, before = self.named_variables(), len(self.optimizer.variables)
+        named, before = self.named_variables(), [id(v.native) for v in self.variables]
         self.variables = [v for v in named.values() if v.trainable]
         if not self.variables: raise ValueError(f"{type(self.model).__name__} has no trainable variables" + (": all are frozen." if self.model.frozen_variables else "."))
         self.optimizer.build(named)
-        if self._backup is not None and len(self.optimizer.variables) != before:
+        if self._backup is not None and [id(v.native) for v in self.variables] != before:
             self._all_finite, self._backup = all_finite(self._changing()), Backup(self._changing())
 
     def named_variables(self) -> dict[str, Tensor]: # by path
