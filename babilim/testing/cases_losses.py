@@ -13,7 +13,7 @@ import numpy as np
 from ..core.tensor import Tensor
 from ..training import losses, metrics
 
-# %% ../../nbs/testing/cases_losses.ipynb #3becbcc8
+# %% ../../nbs/testing/cases_losses.ipynb #49e1a4e6
 def _shape(rng: np.random.Generator, least: int = 1, most: int = 3) -> tuple:
     return tuple(rng.integers(1, 5, size=rng.integers(least, most + 1)).tolist())
 
@@ -56,6 +56,14 @@ def _of_numbers(make: Callable, least: int = 1) -> Callable:
     def maker(rng: np.random.Generator, dtype: str) -> tuple:
         shape = _shape(rng, least)
         return _called(rng, make(rng), [rng.normal(size=shape) * 2, rng.normal(size=shape)], shape)
+    return maker
+
+
+def _of_vectors(make: Callable) -> Callable:
+    "Two arrays of vectors of at least two numbers: between numbers there is no angle, so a gradient would be nothing but rounding."
+    def maker(rng: np.random.Generator, dtype: str) -> tuple:
+        shape = (*_shape(rng), int(rng.integers(2, 6)))
+        return _called(rng, make(rng), [rng.normal(size=shape) * 2, rng.normal(size=shape)], shape[:-1])
     return maker
 
 
@@ -129,7 +137,7 @@ def _metric_cases() -> dict[str, Callable]:
             **{metric.__name__: _streamed(lambda rng, metric=metric: metric(), _pairs) for metric in (metrics.MAE, metrics.MSE, metrics.RMSE, metrics.R2)},
             "Mean": _streamed(lambda rng: metrics.Mean(), lambda rng, count: [rng.normal(size=(count, 2)), rng.integers(0, 3, size=count)])}
 
-# %% ../../nbs/testing/cases_losses.ipynb #b79d271a
+# %% ../../nbs/testing/cases_losses.ipynb #33dcdda1
 def parity_cases() -> dict[str, Callable]:
     "Makers by name."
     return {"SparseCrossEntropyLossFromLogits": _of_classes(lambda rng, n: losses.SparseCrossEntropyLossFromLogits(float(rng.uniform(0, 0.3)), _weights(rng, n), -1)),
@@ -141,7 +149,7 @@ def parity_cases() -> dict[str, Callable]:
             "BinaryCrossEntropyLoss": _of_answers(lambda rng: losses.BinaryCrossEntropyLoss(float(rng.uniform(0, 0.3))), lambda rng, shape: rng.uniform(0.01, 0.99, size=shape)),
             "MeanSquaredError": _of_numbers(lambda rng: losses.MeanSquaredError()), "MeanAbsoluteError": _of_numbers(lambda rng: losses.MeanAbsoluteError()),
             "HuberLoss": _of_numbers(lambda rng: losses.HuberLoss(float(rng.uniform(0.2, 2)))), "SmoothL1Loss": _of_numbers(lambda rng: losses.SmoothL1Loss(float(rng.uniform(0.2, 2)))),
-            "LogCoshLoss": _of_numbers(lambda rng: losses.LogCoshLoss()), "CosineLoss": _of_numbers(lambda rng: losses.CosineLoss(), 2),
+            "LogCoshLoss": _of_numbers(lambda rng: losses.LogCoshLoss()), "CosineLoss": _of_vectors(lambda rng: losses.CosineLoss()),
             "HingeLoss": _hinge, "TripletLoss": _triplet, "InfoNCELoss": _info_nce, "DiceLossFromLogits": _regions(losses.DiceLossFromLogits),
             "JaccardLossFromLogits": _regions(losses.JaccardLossFromLogits), "CTCLoss": _ctc, "NaNMaskedLoss": _masked,
             "SparseCategoricalAccuracy": _of_classes(lambda rng, n: losses.SparseCategoricalAccuracy()), **_metric_cases()}
