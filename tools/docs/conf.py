@@ -15,6 +15,7 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.linkcode", "sphinx.ex
 # Pages: what the notebooks hold, with the outputs that are stored in them
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables in outputs
 myst_enable_extensions = ["amsmath", "colon_fence", "dollarmath"]
 myst_heading_anchors = 4
 mathjax_path = "mathjax/tex-svg-full.js"  # a copy, which needs no network and loads no fonts
