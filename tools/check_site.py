@@ -34,6 +34,7 @@ def static_problems(pages: dict[Path, BeautifulSoup]) -> list[str]:
         for tag, attribute in [("a", "href"), ("link", "href"), ("script", "src"), ("img", "src")]:
             for element in soup.find_all(tag, **{attribute: True}):
                 url = urlsplit(element[attribute])
+                if url.scheme == "data": continue  # the image itself
                 if url.scheme or url.netloc:
                     if tag != "a": problems.append(f"{name} loads {element[attribute]}, which is not in {DOCS.name}/")
                     continue
