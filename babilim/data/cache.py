@@ -189,13 +189,14 @@ def _make_folder(folder: str, rows: int, sample: tuple, header: dict) -> None:
         sync_folder(parent)
     finally: shutil.rmtree(aside, ignore_errors=True)
 
-# %% ../../nbs/data/cache.ipynb #c502c516
+# %% ../../nbs/data/cache.ipynb #5cdceb04
 class SampleCache(SampleArrays):
     "Arrays in a folder, and a checksum a row."
     def __init__(self, folder: str,
                  mode: str = "r+" # `r`: only for reading
                 ):
         self.folder, self.header = folder, _read_header(folder)
+        if [*map(type, self.header["types"])] != [str, str]: raise ValueError(f"types is {self.header['types']!r} instead of the names of two named tuples")
         kinds = {**self.header["fields"], "checksums": ["<u4", []]}
         self._maps = {name: _open_array(os.path.join(folder, f"{name}.npy"), dtype, (self.header["rows"], *shape), mode) for name, (dtype, shape) in kinds.items()}
         arrays = {name: array.view(np.ndarray) for name, array in self._maps.items()}
