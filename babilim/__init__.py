@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['AUTO_BACKEND', 'PYTORCH_BACKEND', 'SPLIT_DEV', 'SPLIT_TEST', 'SPLIT_TRAIN', 'TF_BACKEND', 'get_backend', 'get_device',
-           'get_float_type', 'is_backend', 'set_backend', 'set_device', 'set_float_type', 'use_backend', 'get_seed',
-           'set_seed']
+           'get_float_type', 'is_backend', 'set_backend', 'set_device', 'set_float_type', 'use_backend',
+           'use_float_type', 'get_seed', 'set_seed']
 
-# %% ../nbs/index.ipynb #1afbdcd7
+# %% ../nbs/index.ipynb #5b2dc6c0
 __version__ = "0.1.0"
 
 from .core.backend import (AUTO_BACKEND, PYTORCH_BACKEND, SPLIT_DEV, SPLIT_TEST, SPLIT_TRAIN, TF_BACKEND, get_backend, get_device,
-                                  get_float_type, is_backend, set_backend, set_device, set_float_type, use_backend)
+                                  get_float_type, is_backend, set_backend, set_device, set_float_type, use_backend, use_float_type)
 from .core.random import get_seed, set_seed
 
 _all_ = ["AUTO_BACKEND", "PYTORCH_BACKEND", "SPLIT_DEV", "SPLIT_TEST", "SPLIT_TRAIN", "TF_BACKEND", "get_backend", "get_device",
-         "get_float_type", "is_backend", "set_backend", "set_device", "set_float_type", "use_backend", "get_seed", "set_seed"]
+         "get_float_type", "is_backend", "set_backend", "set_device", "set_float_type", "use_backend", "use_float_type", "get_seed", "set_seed"]

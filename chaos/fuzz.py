@@ -11,7 +11,6 @@ import resource
 import shutil
 import tempfile
 import time
-import zlib
 from collections import namedtuple
 
 import numpy as np
@@ -19,7 +18,7 @@ import numpy as np
 from babilim.core import Config
 from babilim.core import checkpoint as ck
 from babilim.core.backend import engine as get_engine
-from babilim.data import Dataset
+from babilim.data import Dataset, cache
 
 HEADROOM = 512 * 2**20  # bytes that a reader may ask for beyond what the process has
 
@@ -51,9 +50,7 @@ def sealed(path, content):
         if at < len(mark): return
         file.seek(at - len(mark))
         file.write(mark + b"0" * ck._DIGITS)
-        digits = ck._checksum(file, at)
-        file.seek(at)
-        file.write(digits)
+        ck._write_seal(path, file)
 
 
 # ---- targets: each does one case and says what happened ----
@@ -130,7 +127,7 @@ def cache_case(home, dice):
 def _resealed_header(content):
     try:
         header = json.loads(content)["content"]
-        return json.dumps({"crc32": zlib.crc32(json.dumps(header, sort_keys=True).encode()), "content": header}).encode()
+        return json.dumps({"crc32": cache._crc(header), "content": header}).encode()
     except (ValueError, KeyError, TypeError, RecursionError): return content
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PYTORCH_BACKEND', 'TF_BACKEND', 'AUTO_BACKEND', 'SPLIT_TRAIN', 'SPLIT_DEV', 'SPLIT_TEST', 'resolve_backend',
            'load_engine', 'engine', 'get_backend', 'is_backend', 'set_device', 'get_device', 'set_backend',
-           'use_backend', 'set_float_type', 'get_float_type']
+           'use_backend', 'set_float_type', 'get_float_type', 'use_float_type']
 
 # %% ../../nbs/core/backend.ipynb #a04ea951
 import importlib
@@ -150,7 +150,7 @@ def use_backend(backend: str,              # `pytorch`, `tf2` or `auto`
         _engine, _device = before
         if _engine is not None: _engine.set_device(_device)
 
-# %% ../../nbs/core/backend.ipynb #af19edd4
+# %% ../../nbs/core/backend.ipynb #870e8f48
 _float_type = "float32"
 
 
@@ -165,3 +165,13 @@ def set_float_type(dtype: str, # `float32` or `float64`
 def get_float_type() -> str: # `float32` or `float64`
     "The dtype of weights and floating data."
     return _float_type
+
+
+@contextmanager
+def use_float_type(dtype: str # `float32` or `float64`
+                  ) -> Iterator[None]:
+    "A scope with another float type."
+    before = get_float_type()
+    set_float_type(dtype)
+    try: yield
+    finally: set_float_type(before)

@@ -245,7 +245,7 @@ def _list_quarantined(record: dict, count: int) -> None: # of samples in quarant
     where = "" if folder is None else f" All are listed in {_QUARANTINE}."
     logging.warn(f"The sample {record['token']!r} of {record['dataset']} can't be prepared and is left out from now on ({count} so far): {record['step']}: {record['error'].rstrip('.')}.{where}")
 
-# %% ../../nbs/data/dataset.ipynb #ff91fcfd
+# %% ../../nbs/data/dataset.ipynb #771af363
 class Dataset(_TokenList):
     "A sequence of (input, output): a subclass sets `all_sample_tokens` and gives `get_<field>(self, sample_token)` for each field."
     epoch: int = 0  # augmentation is a function of (seed, epoch, index); loaders set it
@@ -293,8 +293,7 @@ class Dataset(_TokenList):
     def provenance(self) -> dict[str, Any]: # what JSON can hold
         "What the samples are made by, as a run remembers it: their number, and the versions of getters and transformers, where there are some."
         def texts(transformers: Sequence) -> list[str]: return [f"{_name_of(t)} {_stated(lambda: t.version)}" for t in transformers]
-        getters = _stated(self._get_version)
-        return {"samples": len(self), "getters": getters if getters is None else str(getters),
+        return {"samples": len(self), "getters": _version_texts(self)[0],
                 "transformers": texts(self.transformers), "realtime_transformers": texts(self.realtime_transformers)}
 
     # ---- samples ----

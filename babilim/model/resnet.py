@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ResidualBlock', 'BottleneckBlock', 'ResNet', 'resnet18', 'resnet34', 'resnet50']
 
-# %% ../../nbs/model/resnet.ipynb #8e3130cc
+# %% ../../nbs/model/resnet.ipynb #dddff9cc
 from typing import Any, Mapping, Optional, Sequence
 
 import numpy as np
@@ -13,12 +13,12 @@ import numpy as np
 from ..core import tmath
 from ..core.annotations import RunOnlyOnce
 from ..core.module import Module
-from ..core.tensor import ITensor, apply
+from ..core.tensor import ITensor
 from .layers.batch_normalization import BatchNormalization
 from .layers.checks import channel_axis, check_features, count
 from .layers.convolution import Conv2D
 from .layers.fully_connected import FullyConnected
-from .layers.pooling import GlobalAveragePooling2D
+from .layers.pooling import GlobalAveragePooling2D, MaxPooling2D
 
 # %% ../../nbs/model/resnet.ipynb #08fdf3ca
 def _convolution(filters: int, kernel_size: int, strides: int = 1) -> Conv2D:
@@ -77,7 +77,7 @@ class BottleneckBlock(_Residual):
         x = tmath.relu(self.bn1(self.conv1(x)))
         return self.bn3(self.conv3(tmath.relu(self.bn2(self.conv2(x)))))
 
-# %% ../../nbs/model/resnet.ipynb #6d558c66
+# %% ../../nbs/model/resnet.ipynb #1cfeba24
 class ResNet(Module):
     "A residual network (He et al., 2015), with the layers and names of torchvision's."
     def __init__(self, blocks: Sequence[int] = (2, 2, 2, 2), # how many in each stage
@@ -87,21 +87,21 @@ class ResNet(Module):
                 ):
         super().__init__()
         self.classes, self.stages = None if classes is None else count("ResNet's classes", classes), len(blocks)
-        self.conv1, self.bn1 = _convolution(count("ResNet's filters", filters), 7, 2), BatchNormalization()
+        self.conv1, self.bn1, self.maxpool = _convolution(count("ResNet's filters", filters), 7, 2), BatchNormalization(), MaxPooling2D(3, strides=2, padding=1)
         block = BottleneckBlock if bottleneck else ResidualBlock
         for stage, n in enumerate(blocks):
             strides = [2 if stage and not i else 1 for i in range(count("ResNet's blocks in a stage", n))]
             setattr(self, f"layer{stage + 1}", [block(filters * 2 ** stage, s) for s in strides])
-        self.fc = None if classes is None else FullyConnected(classes)
+        self.avgpool, self.fc = GlobalAveragePooling2D(), None if classes is None else FullyConnected(classes)
 
     def call(self, image: ITensor) -> ITensor:
         "An image batch to (batch, classes), or to a feature map that is 4 * 2^(stages - 1) times smaller."
         check_features(self, image, (4,))
         x = tmath.relu(self.bn1(self.conv1(image)))
-        x = apply("max_pool2d", x, (3, 3), (2, 2), (1, 1))
+        x = self.maxpool(x)
         for stage in range(self.stages):
             for block in getattr(self, f"layer{stage + 1}"): x = block(x)
-        return x if self.fc is None else self.fc(GlobalAveragePooling2D()(x))
+        return x if self.fc is None else self.fc(self.avgpool(x))
 
     def load_torchvision(self, state: Mapping[str, Any], # `state_dict()` of torchvision's network, or a file of it that was loaded
                          strict: bool = True             # whether all names must fit

@@ -5,19 +5,18 @@
 # %% auto #0
 __all__ = ['Native', 'layer_results', 'torch_native', 'tf_native', 'assert_close', 'compare_with']
 
-# %% ../../nbs/testing/frameworks.ipynb #26dfe9dd
-from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Mapping, Sequence
+# %% ../../nbs/testing/frameworks.ipynb #21d0dd62
+from typing import Any, Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..core.backend import get_float_type, load_engine, set_float_type
+from ..core.backend import load_engine, use_float_type
 from ..core.module import Module
-from ..core.tensor import GradientTape, ITensor, Tensor, apply, leaves
+from ..core.tensor import GradientTape, Tensor, apply
 from ..core.testing import on_both
-from .runner import LIMITS, difference
+from .runner import LIMITS, difference, gradients_of
 
-# %% ../../nbs/testing/frameworks.ipynb #a31b5a55
+# %% ../../nbs/testing/frameworks.ipynb #8f48fd82
 def _weights(shape: tuple) -> np.ndarray:
     return np.cos(np.arange(1, np.prod(shape, dtype=int) + 1)).reshape(shape)
 
@@ -31,10 +30,7 @@ def layer_results(layer: Callable, arrays: Sequence[np.ndarray]) -> dict[str, np
     with GradientTape(named.values()) as tape:
         y = call()
         loss = (y * Tensor(_weights(y.shape).astype(y.dtype))).sum() if y.dtype.startswith("float") else None
-    found = [None] * len(named) if loss is None else tape.gradient(loss)
-    gradients = {f"gradient of {n}": g.numpy() if v.layout is None else ITensor(g.native).numpy() for (n, v), g in zip(named.items(), found) if g is not None}
-    for n, v in named.items():
-        if v.layout is not None: gradients[f"gradient of {n}"] = apply("canonical", ITensor(found[[*named].index(n)].native), v.layout).numpy()
+    gradients = {f"gradient of {n}": g for n, g in gradients_of(tape, loss, named).items() if g is not None}
     state = layer.named_untrainable_variables if isinstance(layer, Module) else {}
     return {"output": y.numpy(), **gradients, **{n: v.to_canonical() for n, v in state.items()}}
 
@@ -78,21 +74,13 @@ def tf_native(function: Callable) -> Native: # (variables by path, in PyTorch's 
         return {"output": y.numpy(), **{f"gradient of {n}": tf.convert_to_tensor(g).numpy() for n, g in zip(named, found) if g is not None}}
     return run
 
-# %% ../../nbs/testing/frameworks.ipynb #d54e9e85
+# %% ../../nbs/testing/frameworks.ipynb #f0076cac
 def assert_close(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], limit: float, who: str) -> None:
     "All that both have; they must have the output, and all that is asked for by inputs."
     least = 0.01 * max(np.abs(v).max(initial=0.0) for v in theirs.values())
     for name in mine.keys() & theirs.keys():
         found = difference(mine[name], theirs[name], least if name.startswith("gradient") else 0.0)
         assert found <= limit, f"{who}: the {name} differs by {found:.1e}: {mine[name].shape} {theirs[name].shape}"
-
-
-@contextmanager
-def _float_type(dtype: str) -> Iterator[None]:
-    before = get_float_type()
-    set_float_type(dtype)
-    try: yield
-    finally: set_float_type(before)
 
 
 def compare_with(make: Callable,              # gives the layer, or a function of tensors
@@ -102,17 +90,13 @@ def compare_with(make: Callable,              # gives the layer, or a function o
     "Assert that babilim's layer does the same on both backends, to 1e-9 in float64 and 1e-5 in float32, and what the frameworks' own do."
     first = None
     for dtype in dtypes:
-        given, layers = [np.asarray(a, dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in arrays], []
+        given = [np.asarray(a, dtype) if np.asarray(a).dtype.kind == "f" else np.asarray(a) for a in arrays]
         def run() -> tuple:
             layer = make()
-            state = {}
-            if isinstance(layer, Module):
-                layer(*[apply("from_channels_second", Tensor(a)) for a in given])
-                state = layer.state_dict()
-                fresh = make()
-                layer = fresh
-            return layer_results(layer, given), state
-        with _float_type(dtype): (mine, state), (other, other_state) = on_both(run)
+            if not isinstance(layer, Module): return layer_results(layer, given), {}
+            layer(*[apply("from_channels_second", Tensor(a)) for a in given])
+            return layer_results(make(), given), layer.state_dict()
+        with use_float_type(dtype): (mine, state), (other, other_state) = on_both(run)
         assert mine.keys() == other.keys() and state.keys() == other_state.keys()
         assert_close(mine, other, LIMITS[dtype], f"{dtype} on both backends")
         if first is None:
