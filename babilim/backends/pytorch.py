@@ -25,14 +25,14 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'conv_transpose2d', 'max_pool1d', 'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d',
            'adaptive_avg_pool2d', 'resize2d', 'group_norm', 'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish',
            'hardswish', 'hardsigmoid', 'random_bits', 'random_keep', 'random_normal', 'count_call', 'gather_rows',
-           'top_k_indices', 'roi_align', 'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm',
-           'gru', 'sparse_cross_entropy', 'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy',
-           'ctc_loss', 'call_native_loss', 'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step',
-           'Scalar', 'sgd', 'adam', 'nadam', 'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm',
-           'clip_each', 'accumulate', 'clear', 'average', 'when', 'load_batches', 'compile_steps', 'is_native_module',
-           'is_native_variable', 'is_native_trainable', 'native_module_variables', 'prepare_native_module',
-           'set_native_training', 'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state',
-           'set_random_state', 'seed_native']
+           'top_k_indices', 'roi_align', 'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention',
+           'attention_weights', 'lstm', 'gru', 'sparse_cross_entropy', 'values_known',
+           'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
+           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam', 'rmsprop',
+           'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear', 'average',
+           'when', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable',
+           'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_module',
+           'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #573d3d29
 import builtins
@@ -940,7 +940,7 @@ def _range_error(values: np.ndarray, limit: int, name: str = "label", names: str
     if len(places) == 1: return ValueError(f"The {name} {named} is not in [0, {limit}).")
     return ValueError(f"These {names} are not in [0, {limit}): {named}{f' and {len(places) - 5} more' if len(places) > 5 else ''}.")
 
-# %% ../../nbs/backends/pytorch.ipynb #f0776825
+# %% ../../nbs/backends/pytorch.ipynb #7767bcca
 def layer_norm(x: torch.Tensor, weight: Optional[torch.Tensor], bias: Optional[torch.Tensor], epsilon: float) -> torch.Tensor:
     "Normalised over the last axis (variance divided by n), then `* weight + bias` where they are given."
     wide = x if weight is None else x.to(weight.dtype)  # on a GPU the kernel takes one dtype only
@@ -968,6 +968,14 @@ def scaled_dot_product_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tens
     mask = _attention_mask(mask, causal, q, k)
     with sdpa_kernel(SDPBackend.MATH) if len(_tapes) > 1 else contextlib.nullcontext():
         return F.scaled_dot_product_attention(q, k, v, mask, is_causal=causal and mask is None)
+
+
+def attention_weights(q: torch.Tensor, k: torch.Tensor, mask: Optional[torch.Tensor], causal: bool) -> torch.Tensor:
+    "softmax(q kᵀ / √features), (batch, heads, queries, keys): what `scaled_dot_product_attention` multiplies v with; 0 for a query without a key."
+    if causal and mask is None: mask = torch.ones(1, dtype=torch.bool, device=q.device)
+    mask, scores = _attention_mask(mask, causal, q, k), torch.matmul(q * q.shape[-1] ** -0.5, k.transpose(-1, -2))
+    if mask is None: return torch.softmax(scores, -1)
+    return torch.softmax(scores.masked_fill(~mask, torch.finfo(scores.dtype).min), -1) * mask.any(-1, keepdim=True)
 
 # %% ../../nbs/backends/pytorch.ipynb #6e57d7da
 def _checked_lengths(lengths: Optional[torch.Tensor], x: torch.Tensor) -> tuple: # lengths as int64, what is padding, x without its values there

@@ -25,14 +25,14 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'conv_transpose2d', 'max_pool1d', 'max_pool3d', 'avg_pool1d', 'avg_pool2d', 'avg_pool3d',
            'adaptive_avg_pool2d', 'resize2d', 'group_norm', 'rms_norm', 'relu6', 'prelu', 'selu', 'gelu_tanh', 'mish',
            'hardswish', 'hardsigmoid', 'random_bits', 'random_keep', 'random_normal', 'count_call', 'gather_rows',
-           'top_k_indices', 'roi_align', 'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention', 'lstm',
-           'gru', 'sparse_cross_entropy', 'values_known', 'binary_cross_entropy_from_logits', 'binary_cross_entropy',
-           'ctc_loss', 'call_native_loss', 'histogram', 'Tape', 'no_grad', 'executing_eagerly', 'compile_step',
-           'Scalar', 'sgd', 'adam', 'nadam', 'rmsprop', 'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm',
-           'clip_each', 'accumulate', 'clear', 'average', 'when', 'load_batches', 'compile_steps', 'is_native_module',
-           'is_native_variable', 'is_native_trainable', 'native_module_variables', 'prepare_native_module',
-           'set_native_training', 'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state',
-           'set_random_state', 'seed_native']
+           'top_k_indices', 'roi_align', 'roi_pool', 'layer_norm', 'embedding', 'scaled_dot_product_attention',
+           'attention_weights', 'lstm', 'gru', 'sparse_cross_entropy', 'values_known',
+           'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
+           'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam', 'rmsprop',
+           'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear', 'average',
+           'when', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable',
+           'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_module',
+           'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -1275,20 +1275,30 @@ def embedding(indices: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     try: return tf.gather(weight, indices)
     except tf.errors.InvalidArgumentError: raise _range_error(numpy(indices), rows, "index", "indices") from None
 
-# %% ../../nbs/backends/tf.ipynb #477bdb6f
+# %% ../../nbs/backends/tf.ipynb #7d9bcb98
 def _attention_mask(mask: Optional[tf.Tensor], causal: bool, q: tf.Tensor, k: tf.Tensor) -> Optional[tf.Tensor]:
     if not causal: return mask
     past = tf.linalg.band_part(tf.ones((tf.shape(q)[-2], tf.shape(k)[-2]), tf.bool), -1, 0)
     return past if mask is None else mask & past
 
 
+def _scores(q: tf.Tensor, k: tf.Tensor, mask: Optional[tf.Tensor]) -> tf.Tensor:
+    scores = tf.matmul(q * tf.constant(q.shape[-1] ** -0.5, q.dtype), k, transpose_b=True)
+    return scores if mask is None else scores + tf.cast(~mask, q.dtype) * (q.dtype.min / 2)  # halved: a score is added to it
+
+
 def scaled_dot_product_attention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: Optional[tf.Tensor], causal: bool) -> tf.Tensor:
     "softmax(q kᵀ / √features) v, each (batch, heads, length, features); keys only where `mask`, causal: not after the query; 0 where there is none."
-    mask, dtype = _attention_mask(mask, causal, q, k), q.dtype
-    scores = tf.matmul(q * tf.constant(q.shape[-1] ** -0.5, dtype), k, transpose_b=True)
-    if mask is None: return tf.matmul(tf.nn.softmax(scores), v)
-    scores += tf.cast(~mask, dtype) * (dtype.min / 2)  # halved: a score is added to it
-    return tf.matmul(tf.nn.softmax(scores), v) * tf.cast(tf.reduce_any(mask, -1, keepdims=True), dtype)
+    mask = _attention_mask(mask, causal, q, k)
+    y = tf.matmul(tf.nn.softmax(_scores(q, k, mask)), v)
+    return y if mask is None else y * tf.cast(tf.reduce_any(mask, -1, keepdims=True), q.dtype)
+
+
+def attention_weights(q: tf.Tensor, k: tf.Tensor, mask: Optional[tf.Tensor], causal: bool) -> tf.Tensor:
+    "softmax(q kᵀ / √features), (batch, heads, queries, keys): what `scaled_dot_product_attention` multiplies v with; 0 for a query without a key."
+    mask = _attention_mask(mask, causal, q, k)
+    weights = tf.nn.softmax(_scores(q, k, mask))
+    return weights if mask is None else weights * tf.cast(tf.reduce_any(mask, -1, keepdims=True), q.dtype)
 
 # %% ../../nbs/backends/tf.ipynb #7fc04201
 def _scan(step: Callable, states: list, inputs: list, sizes: Sequence[int], backwards: bool = False) -> tuple: # last states, outputs stacked

@@ -19,8 +19,11 @@ from ..model.layers.transformer import (LearnedPositions, SinusoidalPositions, T
 from ..model.resnet import BottleneckBlock, ResidualBlock, ResNet
 from .runner import images_in, images_out
 
-# %% ../../nbs/testing/cases_sequence.ipynb #7123b613
+# %% ../../nbs/testing/cases_sequence.ipynb #7b6697f4
 def _flag(rng: np.random.Generator) -> bool: return bool(rng.integers(2))
+
+
+def _rate(rng: np.random.Generator) -> float: return 0.3 if _flag(rng) else 0.0
 
 
 def _sequences(rng: np.random.Generator, features: int) -> np.ndarray: # (batch, length, features)
@@ -30,7 +33,8 @@ def _sequences(rng: np.random.Generator, features: int) -> np.ndarray: # (batch,
 def _recurrent(kind: type) -> Callable:
     def make(rng: np.random.Generator, dtype: str) -> tuple:
         x = _sequences(rng, int(rng.integers(1, 5)))
-        layer = kind(int(rng.integers(1, 6)), int(rng.integers(1, 3)), _flag(rng), _flag(rng), return_sequences=_flag(rng), return_state=True)
+        layers = int(rng.integers(1, 3))
+        layer = kind(int(rng.integers(1, 6)), layers, _flag(rng), _flag(rng), return_sequences=_flag(rng), return_state=True, dropout=_rate(rng) if layers > 1 else 0.0)
         lengths = [rng.integers(0, x.shape[1] + 1, size=len(x))] if _flag(rng) else []
         states = [rng.normal(size=(layer.layers * len(layer.directions), len(x), layer.features)) for _ in range(layer.states)] if _flag(rng) else []
         def run(x: ITensor, *rest: ITensor) -> Any:
@@ -39,14 +43,14 @@ def _recurrent(kind: type) -> Callable:
         return run, [x, *lengths, *states], layer
     return make
 
-# %% ../../nbs/testing/cases_sequence.ipynb #39662ea5
+# %% ../../nbs/testing/cases_sequence.ipynb #12c9f8c8
 def _mask(rng: np.random.Generator, *shape: int) -> list[np.ndarray]:
     return [rng.random(shape) < 0.7] if _flag(rng) else []
 
 
 def _attention(rng: np.random.Generator, dtype: str) -> tuple:
     heads, x = int(rng.integers(1, 4)), _sequences(rng, 6)
-    layer, key = MultiHeadAttention(heads, use_bias=_flag(rng)), [rng.normal(size=(len(x), int(rng.integers(1, 6)), 3))] if _flag(rng) else []
+    layer, key = MultiHeadAttention(heads, use_bias=_flag(rng), dropout=_rate(rng)), [rng.normal(size=(len(x), int(rng.integers(1, 6)), 3))] if _flag(rng) else []
     mask, causal = _mask(rng, len(x), 1, x.shape[1], (key or [x])[0].shape[1]), not key and _flag(rng)
     return lambda x, *rest: layer(x, rest[0] if key else None, mask=rest[-1] if mask else None, causal=causal), [x, *key, *mask], layer
 
@@ -54,7 +58,7 @@ def _attention(rng: np.random.Generator, dtype: str) -> tuple:
 def _transformer(kind: type, stack: bool, decodes: bool) -> Callable:
     def make(rng: np.random.Generator, dtype: str) -> tuple:
         x = _sequences(rng, 8)
-        layer = kind(*([int(rng.integers(1, 4))] if stack else []), int(rng.choice([1, 2, 4])), int(rng.integers(1, 9)), str(rng.choice(["relu", "gelu"])), _flag(rng))
+        layer = kind(*([int(rng.integers(1, 4))] if stack else []), int(rng.choice([1, 2, 4])), int(rng.integers(1, 9)), str(rng.choice(["relu", "gelu"])), _flag(rng), dropout=_rate(rng))
         memory = [rng.normal(size=(len(x), int(rng.integers(1, 6)), 8))] if decodes else []
         mask, causal = _mask(rng, len(x), 1, 1, x.shape[1]), _flag(rng)
         return lambda x, *rest: layer(x, *rest[:len(memory)], mask=rest[-1] if mask else None, causal=causal), [x, *memory, *mask], layer

@@ -5,27 +5,30 @@
 # %% auto #0
 __all__ = ['MultiHeadAttention']
 
-# %% ../../../nbs/model/layers/attention.ipynb #805a4490
+# %% ../../../nbs/model/layers/attention.ipynb #82bd60ac
 import math
 from typing import Any, Optional, Sequence
 
 from ...core.annotations import RunOnlyOnce
-from ...core.backend import get_float_type
+from ...core.backend import engine, get_float_type
 from ...core.module import Module
 from ...core.random import constant, uniform
 from ...core.tensor import ITensor, apply
 from .checks import check_features, count
+from .dropout import dropout_of
 
-# %% ../../../nbs/model/layers/attention.ipynb #b577d608
+# %% ../../../nbs/model/layers/attention.ipynb #9fc620dd
 class MultiHeadAttention(Module):
     "Means of values, weighed by how well their keys fit a query, for several heads side by side (Vaswani et al., 2017)."
     def __init__(self, heads: int,
                  head_features: Optional[int] = None, # of each head; None: the features of the query, divided among the heads
                  use_bias: bool = True,               # whether the four linear maps add a bias
+                 dropout: float = 0.0,                # in training, the probability with which each weight of a value is 0
                 ):
         super().__init__()
         self.heads, self.use_bias = count("MultiHeadAttention's heads", heads), use_bias
         self.head_features = None if head_features is None else count("MultiHeadAttention's head_features", head_features)
+        self.dropout = dropout_of("MultiHeadAttention", dropout)
 
     @RunOnlyOnce
     def build(self, query: ITensor, key: Optional[ITensor] = None, value: Optional[ITensor] = None,
@@ -37,10 +40,17 @@ class MultiHeadAttention(Module):
         for name, features in zip(("query", "key", "value"), self.in_features):
             self._create_linear(name, features, self.inner, math.sqrt(6 / (features + 3 * self.inner)))
         self._create_linear("out", self.inner, query.shape[-1], 1 / math.sqrt(self.inner))
+        if self.dropout is not None: self._build_dropout(query)
 
     def _create_linear(self, name: str, inputs: int, outputs: int, bound: float) -> None:
         self.create_variable(f"{name}_weight", (outputs, inputs), uniform(bound), layout="dense")
         if self.use_bias: self.create_variable(f"{name}_bias", (outputs,), constant(0.0))
+
+    def _build_dropout(self, query: ITensor) -> None:
+        "Now, as an evaluation would not call it."
+        self.dropout.training = False
+        self.dropout(query)
+        self.dropout.training = self.training
 
     def _linear(self, name: str, x: ITensor) -> ITensor:
         return apply("dense", x, getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias") if self.use_bias else None)
@@ -55,6 +65,12 @@ class MultiHeadAttention(Module):
         "(batch, length, inner) to (batch, heads, length, features of a head)."
         return x.reshape(*_known(x.shape[:2]), self.heads, self.inner // self.heads).transpose(0, 2, 1, 3)
 
+    def _answers(self, q: ITensor, k: ITensor, v: ITensor, mask: Optional[ITensor], causal: bool) -> ITensor:
+        if self.dropout is None or not self.training: return apply("scaled_dot_product_attention", q, k, v, mask, causal)
+        weights = apply("attention_weights", q, k, mask, causal)
+        dropped = self.dropout(weights.reshape(-1))  # flat, as four axes would be those of an image
+        return apply("reshape", dropped, engine().known_shape(weights.native)) @ v
+
     def call(self, query: ITensor,               # (batch, queries, features)
              key: Optional[ITensor] = None,      # (batch, keys, features of the keys); None: the query
              value: Optional[ITensor] = None,    # (batch, keys, features of the values); None: the key
@@ -67,7 +83,7 @@ class MultiHeadAttention(Module):
         _check_sizes(*inputs, causal)
         if mask is not None: _check_mask(mask, (query.shape[0], self.heads, query.shape[1], inputs[1].shape[1]))
         q, k, v = map(self._split, self._linear_each(("query", "key", "value"), inputs))
-        answers = apply("scaled_dot_product_attention", q, k, v, mask, bool(causal)).transpose(0, 2, 1, 3)
+        answers = self._answers(q, k, v, mask, bool(causal)).transpose(0, 2, 1, 3)
         return self._linear("out", answers.reshape(*_known(query.shape[:2]), self.inner))
 
 # %% ../../../nbs/model/layers/attention.ipynb #a9293aa3

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LSTM', 'GRU']
 
-# %% ../../../nbs/model/layers/recurrent.ipynb #65e91d44
+# %% ../../../nbs/model/layers/recurrent.ipynb #86774185
 import math
 from typing import Any, Optional, Sequence
 
@@ -16,8 +16,9 @@ from ...core.module import Module
 from ...core.random import uniform
 from ...core.tensor import ITensor, apply
 from .checks import check_features, count
+from .dropout import dropout_of
 
-# %% ../../../nbs/model/layers/recurrent.ipynb #a43c541f
+# %% ../../../nbs/model/layers/recurrent.ipynb #6f8e75c9
 class _Recurrent(Module):
     gates, states = 0, 0 # how many blocks the weights have; how many states a step hands to the next
     operation = ""       # the engine's function
@@ -28,12 +29,15 @@ class _Recurrent(Module):
                  use_bias: bool = True,           # whether biases are added
                  return_sequences: bool = True,   # False: only the output after the last step, for backwards after the first
                  return_state: bool = False,      # whether the last states are returned, too
+                 dropout: float = 0.0,            # in training, the probability with which each number that a layer hands to the next is 0
                 ):
         super().__init__()
         name = type(self).__name__
         self.features, self.layers = count(f"{name}'s features", features), count(f"{name}'s layers", layers)
         self.directions, self.use_bias = ("", "_reverse") if bidirectional else ("",), use_bias
         self.return_sequences, self.return_state = return_sequences, return_state
+        self.dropouts = [dropout_of(name, dropout) for _ in range(self.layers - 1)]
+        if self.layers == 1 and dropout != 0: raise ValueError(f"{name}'s dropout acts between layers, and there is one layer only: got dropout={dropout!r}, layers=1. Put a Dropout before or after it.")
 
     @RunOnlyOnce
     def build(self, features: ITensor, lengths: Optional[ITensor] = None, state: Any = None) -> None:
@@ -58,7 +62,8 @@ class _Recurrent(Module):
         check_features(self, features, (3,), self.dtype, self.in_features)
         _check_sequences(self, features, lengths)
         states, last = self._starts(features, state), []
-        for layer in range(self.layers):
+        for layer, dropout in enumerate([None, *self.dropouts]):
+            if dropout is not None: features = dropout(features)
             found = [self._run(features, f"l{layer}{direction}", states, lengths) for direction in self.directions]
             features = _joined([outputs for outputs, _ in found])
             last += [ends for _, ends in found]

@@ -6,7 +6,7 @@
 __all__ = ['sinusoids', 'SinusoidalPositions', 'LearnedPositions', 'TransformerEncoderBlock', 'TransformerDecoderBlock',
            'from_torch_names', 'TransformerEncoder', 'TransformerDecoder']
 
-# %% ../../../nbs/model/layers/transformer.ipynb #c0b339ad
+# %% ../../../nbs/model/layers/transformer.ipynb #4a9f5936
 import re
 from typing import Any, Mapping, Optional
 
@@ -20,6 +20,7 @@ from ...core.tensor import ITensor, Tensor
 from .activation import Activation
 from .attention import MultiHeadAttention
 from .checks import check_features, count
+from .dropout import Dropout, dropout_of
 from .fully_connected import FullyConnected
 from .layer_normalization import LayerNormalization
 
@@ -66,24 +67,28 @@ class LearnedPositions(Module):
         if _length(self, features) > self.max_length: raise ValueError(f"LearnedPositions knows {self.max_length} positions, got {features.shape[1]}: {features.dtype} {features.shape}. Give a greater max_length.")
         return features + self.weight[:features.shape[1]]
 
-# %% ../../../nbs/model/layers/transformer.ipynb #c578f7c8
+# %% ../../../nbs/model/layers/transformer.ipynb #6d1a1429
 class _Block(Module):
-    def __init__(self, heads: int, feed_forward: Optional[int], activation: str, norm_first: bool, epsilon: float):
+    def __init__(self, heads: int, feed_forward: Optional[int], activation: str, norm_first: bool, epsilon: float, dropout: float):
         super().__init__()
         self.feed_forward = None if feed_forward is None else count(f"{type(self).__name__}'s feed_forward", feed_forward)
         self.norm_first, self.activation = norm_first, Activation(activation)
-        self.self_attn, self.norm1, self.norm2 = MultiHeadAttention(heads), LayerNormalization(epsilon), LayerNormalization(epsilon)
+        self.self_attn, self.norm1, self.norm2 = MultiHeadAttention(heads, dropout=dropout), LayerNormalization(epsilon), LayerNormalization(epsilon)
+        self.dropout, self.dropout1, self.dropout2 = (dropout_of(type(self).__name__, dropout) for _ in range(3))
 
     def _build_network(self, features: ITensor) -> None:
         check_features(self, features, (3,), get_float_type())
         self.linear1, self.linear2 = FullyConnected(self.feed_forward or 4 * features.shape[-1]), FullyConnected(features.shape[-1])
 
-    def _network(self, x: ITensor) -> ITensor: return self.linear2(self.activation(self.linear1(x)))
+    def _network(self, x: ITensor) -> ITensor: return self.linear2(_dropped(self.dropout, self.activation(self.linear1(x))))
 
-    def _add(self, x: ITensor, part: Any, norm: LayerNormalization) -> ITensor:
-        return x + part(norm(x)) if self.norm_first else norm(x + part(x))
+    def _add(self, x: ITensor, part: Any, norm: LayerNormalization, dropout: Optional[Dropout]) -> ITensor:
+        return x + _dropped(dropout, part(norm(x))) if self.norm_first else norm(x + _dropped(dropout, part(x)))
 
-# %% ../../../nbs/model/layers/transformer.ipynb #5dbfd43e
+
+def _dropped(dropout: Optional[Dropout], x: ITensor) -> ITensor: return x if dropout is None else dropout(x)
+
+# %% ../../../nbs/model/layers/transformer.ipynb #a946b28d
 class TransformerEncoderBlock(_Block):
     "Self-attention and a network for each position (Vaswani et al., 2017), as `torch.nn.TransformerEncoderLayer`."
     def __init__(self, heads: int,
@@ -91,8 +96,9 @@ class TransformerEncoderBlock(_Block):
                  activation: str = "relu",           # between the two dense layers
                  norm_first: bool = True,            # False: normalise each sum, as in the original
                  epsilon: float = 1e-5,              # of the normalizations
+                 dropout: float = 0.0,               # in training, the probability with which a number is 0: the weights of attention, the hidden features, and what is added
                 ):
-        super().__init__(heads, feed_forward, activation, norm_first, epsilon)
+        super().__init__(heads, feed_forward, activation, norm_first, epsilon, dropout)
 
     @RunOnlyOnce
     def build(self, features: ITensor, mask: Optional[ITensor] = None, causal: bool = False) -> None: self._build_network(features)
@@ -102,8 +108,8 @@ class TransformerEncoderBlock(_Block):
              causal: bool = False,            # whether a position sees only itself and those before it
             ) -> ITensor:
         "The same shape."
-        features = self._add(features, lambda x: self.self_attn(x, mask=mask, causal=causal), self.norm1)
-        return self._add(features, self._network, self.norm2)
+        features = self._add(features, lambda x: self.self_attn(x, mask=mask, causal=causal), self.norm1, self.dropout1)
+        return self._add(features, self._network, self.norm2, self.dropout2)
 
 
 class TransformerDecoderBlock(_Block):
@@ -113,9 +119,11 @@ class TransformerDecoderBlock(_Block):
                  activation: str = "relu",           # between the two dense layers
                  norm_first: bool = True,            # False: normalise each sum, as in the original
                  epsilon: float = 1e-5,              # of the normalizations
+                 dropout: float = 0.0,               # in training, the probability with which a number is 0: the weights of attention, the hidden features, and what is added
                 ):
-        super().__init__(heads, feed_forward, activation, norm_first, epsilon)
-        self.multihead_attn, self.norm3 = MultiHeadAttention(heads), LayerNormalization(epsilon)
+        super().__init__(heads, feed_forward, activation, norm_first, epsilon, dropout)
+        self.multihead_attn, self.norm3 = MultiHeadAttention(heads, dropout=dropout), LayerNormalization(epsilon)
+        self.dropout3 = dropout_of(type(self).__name__, dropout)
 
     @RunOnlyOnce
     def build(self, features: ITensor, memory: ITensor, mask: Optional[ITensor] = None, memory_mask: Optional[ITensor] = None, causal: bool = True) -> None: self._build_network(features)
@@ -127,9 +135,9 @@ class TransformerDecoderBlock(_Block):
              causal: bool = True,                    # whether a position sees only itself and those before it
             ) -> ITensor:
         "The shape of `features`."
-        features = self._add(features, lambda x: self.self_attn(x, mask=mask, causal=causal), self.norm1)
-        features = self._add(features, lambda x: self.multihead_attn(x, memory, mask=memory_mask), self.norm2)
-        return self._add(features, self._network, self.norm3)
+        features = self._add(features, lambda x: self.self_attn(x, mask=mask, causal=causal), self.norm1, self.dropout1)
+        features = self._add(features, lambda x: self.multihead_attn(x, memory, mask=memory_mask), self.norm2, self.dropout2)
+        return self._add(features, self._network, self.norm3, self.dropout3)
 
 # %% ../../../nbs/model/layers/transformer.ipynb #7ea4207d
 def _split_projections(name: str, value: Any) -> dict[str, Any]:
@@ -148,7 +156,7 @@ def from_torch_names(state: Mapping[str, Any] # of a Transformer layer of PyTorc
         found.update(_split_projections(path, value) if "_proj" in path else {path: value})
     return found
 
-# %% ../../../nbs/model/layers/transformer.ipynb #81f18fd8
+# %% ../../../nbs/model/layers/transformer.ipynb #ef088493
 class _Stack(Module):
     block: type = _Block
 
@@ -158,10 +166,11 @@ class _Stack(Module):
                  activation: str = "relu",           # between the two dense layers
                  norm_first: bool = True,            # False: normalise each sum, as in the original
                  epsilon: float = 1e-5,              # of the normalizations
+                 dropout: float = 0.0,               # in training, the probability with which a number is 0: the weights of attention, the hidden features, and what is added
                 ):
         super().__init__()
         layers = count(f"{type(self).__name__}'s layers", layers)
-        self.blocks = [self.block(heads, feed_forward, activation, norm_first, epsilon) for _ in range(layers)]
+        self.blocks = [self.block(heads, feed_forward, activation, norm_first, epsilon, dropout) for _ in range(layers)]
         self.norm = LayerNormalization(epsilon) if norm_first else None
 
     def call(self, features: ITensor, *memory: ITensor, **options: Any) -> ITensor:
