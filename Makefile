@@ -14,13 +14,14 @@ ifeq ($(filter $(BACKEND),pytorch tf2),)
 $(error BACKEND can be pytorch or tf2, not '$(BACKEND)')
 endif
 
-.PHONY: help train data test bench chaos parity lab outputs docs docs-check clean
+.PHONY: help train data test notebooks bench chaos parity lab outputs docs docs-check clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make train   train the tutorial's network on Fashion-MNIST and measure it"
 	@echo "             BACKEND=pytorch|tf2 (default pytorch)  EPOCHS=N (default 10)  ARGS='--set train_batch_size=64'"
 	@echo "make test    all that CI runs: notebooks exported and clean, their tests on both backends"
+	@echo "make notebooks  run all of them in Jupyter kernels, on both backends (40 minutes; ARGS='--backend tf2 nbs/core/config.ipynb' is shorter)"
 	@echo "make bench   babilim beside hand-written loops, Keras, Lightning and fastai (1 to 2 hours; ARGS='--quick' tries it out)"
 	@echo "make chaos   runs killed, disks full, workers hung, files forged, on both backends (1 hour; ARGS='--kills 5 --fuzz-minutes 1' is shorter)"
 	@echo "make parity  all functions, layers, losses and optimizers on both backends, compared (some minutes)"
@@ -65,6 +66,9 @@ test: .venv/.installed-dev  # two notebooks at a time, each with one thread
 	@echo "Testing the notebooks on TensorFlow ..."
 	@OMP_NUM_THREADS=1 BABILIM_BACKEND=tf2 TQDM_DISABLE=1 $(BIN)/nbdev_test --timing
 	@$(BIN)/python tools/check_fresh.py --count
+
+notebooks: .venv/.installed-dev  # nbdev_test runs the cells in an interpreter of its own
+	@OMP_NUM_THREADS=1 $(BIN)/python tools/run_notebooks.py $(ARGS)
 
 # Lightning and fastai need a newer fastcore than nbdev, so they have an environment of their own, which sees the first one
 .venv-bench/.installed: .venv/.installed-dev

@@ -88,6 +88,13 @@ def definitions(source: str) -> dict[str, bool]:
     return {name: constant for name, constant in found.items() if not name.startswith("_")}
 
 
+def fold_imports(cell) -> None:
+    "What a module imports is shown to those who ask: a page has other things to say first."
+    if not all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in ast.parse(cell.source).body): return
+    cell.metadata["tags"].append("hide-input")
+    cell.metadata["mystnb"] |= dict.fromkeys(("code_prompt_show", "code_prompt_hide"), "Imports")
+
+
 def page_cells(notebook: Path) -> list:
     "The cells of a page: those of the notebook as nbdev filters them, and the reference of what they export."
     nb = read_nb(NBS / notebook)
@@ -104,6 +111,7 @@ def page_cells(notebook: Path) -> list:
             new = definitions(cell.source) if any(cell is export for export in exports) else {}
             cells.append(mk_cell("".join(f'<a id="source-{name}"></a>' for name in new if name not in exported), "markdown"))
             cells.append(with_options(cell, heading))
+            if any(cell is export for export in exports): fold_imports(cell)
             if cell["id"] in differing:
                 cells.append(mk_cell(tabs(docname(notebook), cell, differing[cell["id"]]), "markdown"))
                 cell.outputs = []
@@ -148,7 +156,8 @@ def shown(output: dict, picture: Path, alt: str) -> str:
     data = {kind: "".join(value) for kind, value in output.get("data", {}).items() if isinstance(value, (str, list))}
     if "image/png" in data:
         picture.write_bytes(base64.b64decode(data["image/png"]))
-        return f"![{alt}]({picture.name})"
+        width = output.get("metadata", {}).get("image/png", {}).get("width")  # of sharp images, which have twice the pixels
+        return f"```{{image}} {picture.name}\n:alt: {alt}\n" + (f":width: {width}px\n" if width else "") + "```"
     if "text/html" in data: return f"```{{raw}} html\n{data['text/html']}\n```"
     if "text/markdown" in data: return data["text/markdown"]
     return f"```text\n{''.join(output.get('text', '')) or data.get('text/plain', '')}\n```"

@@ -22,11 +22,11 @@ def digest(source: str) -> str:
     return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
-def executed(path: Path, backend: str) -> nbformat.NotebookNode:
-    "The notebook after a run from top to bottom; an error in a cell is raised."
+def executed(path: Path, backend: str, timeout: int = 3600, **hooks) -> nbformat.NotebookNode:
+    "The notebook after a run from top to bottom; an error in a cell is raised. A cell may take `timeout` seconds."
     nb = nbformat.read(path, 4)
     os.environ.update(BABILIM_BACKEND=backend, TQDM_DISABLE="1", TF_CPP_MIN_LOG_LEVEL="3")
-    NotebookClient(nb, timeout=3600, kernel_name="python3", resources={"metadata": {"path": path.parent}}, coalesce_streams=True,
+    NotebookClient(nb, timeout=timeout, kernel_name="python3", resources={"metadata": {"path": path.parent}}, coalesce_streams=True, **hooks,
                    extra_arguments=["--InlineBackend.figure_formats={'retina'}"]).execute()
     for cell in nb.cells:
         if cell.cell_type == "code": cell.outputs = [] if cell.source.lstrip().startswith("#| hide\n") else [o for o in cell.outputs if o.get("name") != "stderr"]
@@ -49,7 +49,7 @@ def store(path: Path, backend: str) -> Path:
 
 def plain(output: dict) -> dict:
     "An output without what differs from run to run."
-    return {name: value for name, value in output.items() if name not in ("execution_count", "metadata")}
+    return {name: value for name, value in output.items() if name != "execution_count" and (name != "metadata" or value)}
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ def probabilities_of(logits: np.ndarray # (n, classes)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     return shifted / shifted.sum(axis=1, keepdims=True)
 
-# %% ../../nbs/05_visualization.ipynb #003ace9d
+# %% ../../nbs/05_visualization.ipynb #c46f21de
 def plot_predictions(images: np.ndarray,        # (n, height, width)
                      probabilities: np.ndarray, # (n, classes)
                      labels: np.ndarray,        # (n,)
@@ -35,7 +35,7 @@ def plot_predictions(images: np.ndarray,        # (n, height, width)
         guess = int(p.argmax())
         axis.imshow(image, cmap="gray_r")
         truth = "" if guess == label else f"\nis {CLASS_NAMES[label]}"
-        axis.set_title(f"{CLASS_NAMES[guess]} {p[guess]:.0%}{truth}", fontsize=8, color="green" if guess == label else "crimson")
+        axis.set_title(f"{CLASS_NAMES[guess]} {p[guess]:.0%}{truth}", fontsize=10, color="green" if guess == label else "crimson")
     figure.tight_layout()
     return figure
 
@@ -83,7 +83,7 @@ def worst_mistakes(probabilities: np.ndarray, labels: np.ndarray, count: int = 1
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(truth[wrong], kind="stable")][:count]
 
-# %% ../../nbs/05_visualization.ipynb #db83f793
+# %% ../../nbs/05_visualization.ipynb #b0b2be7f
 def read_scalars(folder: str # a run's train/ or dev/
                 ) -> dict[str, tuple[np.ndarray, np.ndarray]]: # name: (steps, values), in the order of the steps
     "The scalars that TensorboardCallback wrote."
@@ -114,7 +114,9 @@ def plot_training(log_dir: str) -> plt.Figure:
     axes[0].legend()
     axes[2].plot(*train["learning_rate"])
     axes[2].set_title("learning rate")
-    for axis in axes: axis.set_xlabel("training step")
+    for axis in axes:
+        axis.set_xlabel("training step")
+        axis.locator_params(axis="x", nbins=5)
     figure.tight_layout()
     return figure
 
