@@ -63,7 +63,7 @@ def conv(filters, size, stride=1):
 
 def resnet18():
     blocks = [Residual(filters, stride) for filters in (64, 128, 256, 512) for stride in (1 if filters == 64 else 2, 1)]
-    return Classifier(conv(64, 7, 2), BatchNormalization(), Activation("relu"), MaxPooling2D(3, 2, padding="same"), *blocks,
+    return Classifier(conv(64, 7, 2), BatchNormalization(), Activation("relu"), MaxPooling2D(3, 2, padding=1), *blocks,
                       GlobalAveragePooling2D(), FullyConnected(out_features=tasks.CLASSES))
 
 

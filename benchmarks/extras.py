@@ -100,6 +100,12 @@ def enlarged(cache_dir, transformers, count=20_000):
 
 def flip(inp, outp):
     "A realtime transformer: half of the images are mirrored."
+    from babilim.core.random import sample_uniform
+    return (inp._replace(image=inp.image[..., ::-1]) if sample_uniform() < 0.5 else inp), outp
+
+
+def flip_by_generator(inp, outp):
+    "The same with NumPy's generator, which has to be seeded for each sample."
     from babilim.core.random import sample_generator
     return (inp._replace(image=inp.image[..., ::-1]) if sample_generator().random() < 0.5 else inp), outp
 
@@ -133,7 +139,7 @@ def assemble():
     babilim.set_backend("pytorch")
     found = {"torch DataLoader over tensors": {"0": by_torch()}}
     for where in ("plain", "cached"):
-        for how, transformers in (("", []), (", flipped", [flip])):
+        for how, transformers in (("", []), (", flipped", [flip]), (", flipped by NumPy's generator", [flip_by_generator])):
             with tempfile.TemporaryDirectory() as folder:
                 dataset = enlarged(folder if where == "cached" else None, transformers)
                 found[where + how] = {str(workers): microseconds(dataset, workers) for workers in (0, 1, 2)}

@@ -1743,7 +1743,7 @@ def when(rate: Scalar, function: Callable) -> None:
         return tf.constant(True)
     tf.cond(tf.math.is_nan(rate.variable), lambda: tf.constant(False), called)
 
-# %% ../../nbs/backends/tf.ipynb #326bff18
+# %% ../../nbs/backends/tf.ipynb #1d0d13b2
 STEPS_PER_CALL = 64  # calling a graph costs as much as many a step
 
 
@@ -1756,10 +1756,16 @@ def _stacked(xs: Sequence[np.ndarray]) -> np.ndarray:
     return np.ndarray((len(xs), *xs[0].shape), xs[0].dtype, whole, at[0] - whole.ctypes.data)
 
 
+def _loaded(array: np.ndarray) -> tf.Tensor:
+    "On the current device; on the CPU that is the array's own memory, where it begins where TensorFlow's tensors may."
+    usable = array.size and array.ctypes.data % 64 == 0 and array.flags.c_contiguous and array.flags.writeable and array.dtype.kind in "fi" and array.dtype.isnative
+    return tf.experimental.dlpack.from_dlpack(array.__dlpack__()) if usable and _device == "cpu" else tf.convert_to_tensor(array)
+
+
 def load_batches(batches: Sequence[Sequence[Any]]) -> list:
     "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
     with tf.device(_device):
-        return [tf.convert_to_tensor(_stacked(xs)) if isinstance(xs[0], np.ndarray) else tf.stack(xs) for xs in zip(*batches)]
+        return [_loaded(_stacked(xs)) if isinstance(xs[0], np.ndarray) else tf.stack(xs) for xs in zip(*batches)]
 
 
 def _steps(step: Callable, rate: Optional[Scalar], batches: list, rates: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -49,11 +49,11 @@ def sample_order(count: int,          # number of samples
     "The order of the samples in `epoch`."
     return generator_for("order", epoch).permutation(count) if shuffle else np.arange(count)
 
-# %% ../../nbs/core/random.ipynb #5967b4c0
+# %% ../../nbs/core/random.ipynb #da10c018
 class _Sample(threading.local):
     "The sample that this thread prepares, and its numbers."
     def __init__(self):
-        self.key, self.asked, self.drawn = (), False, 0
+        self.key, self.asked, self.offset = (), False, 0
         self.generator = np.random.Generator(np.random.PCG64(0))
 
 
@@ -64,7 +64,8 @@ def set_sample(epoch: int, # counts from 0
                index: Any  # of the sample in the dataset, or its token; an array of indices for a whole batch
               ) -> None:
     "Say which sample is being prepared."
-    _sample.key, _sample.asked, _sample.drawn = (epoch, index), False, 0
+    sample = _sample
+    sample.key, sample.asked, sample.offset = (epoch, index), False, 0
 
 
 def sample_generator() -> np.random.Generator:
@@ -82,8 +83,8 @@ def _start(epoch: int, index: Any) -> None:
     _sample.generator.bit_generator.state = {"bit_generator": "PCG64", "state": {"state": state, "inc": stream}, "has_uint32": 0, "uinteger": 0}
     _sample.asked = True
 
-# %% ../../nbs/core/random.ipynb #cdb2e36c
-_MASK = 2**64 - 1
+# %% ../../nbs/core/random.ipynb #90d7999a
+_MASK, _STEP = 2**64 - 1, 0x9E3779B97F4A7C15
 
 
 def _mixed(x: Any) -> Any: # a Python integer, or an array of uint64
@@ -94,15 +95,16 @@ def _mixed(x: Any) -> Any: # a Python integer, or an array of uint64
 
 @functools.lru_cache(64)
 def _epoch_key(seed: int, epoch: int) -> int:
-    return int.from_bytes(hashlib.sha256(repr((seed, "uniform", epoch)).encode()).digest()[:8], "little")
+    return int.from_bytes(hashlib.sha256(repr((seed, "uniform", int(epoch))).encode()).digest()[:8], "little")
 
 
 def sample_uniform() -> Union[float, np.ndarray]:
     "A number in [0, 1) for the sample being prepared, or an array with one for each sample of a batch; the next call gives the next one."
-    epoch, index = _sample.key
+    sample = _sample
+    epoch, index = sample.key
     place = index.astype(np.uint64) if isinstance(index, np.ndarray) else int(index)
-    _sample.drawn += 1
-    bits = _mixed(_mixed(place * 0x9E3779B97F4A7C15 + _epoch_key(_seed, int(epoch)) & _MASK) + _sample.drawn * 0x9E3779B97F4A7C15 % 2**64 & _MASK)
+    sample.offset = offset = sample.offset + _STEP & _MASK
+    bits = _mixed(_mixed(place * _STEP + _epoch_key(_seed, epoch) & _MASK) + offset & _MASK)
     return (bits >> 11) * 2.0**-53
 
 # %% ../../nbs/core/random.ipynb #9f6facd5

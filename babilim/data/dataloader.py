@@ -40,7 +40,7 @@ def _boolean(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)): raise ValueError(f"{name} must be True or False, not {value!r}.")
     return bool(value)
 
-# %% ../../nbs/data/dataloader.ipynb #40693242
+# %% ../../nbs/data/dataloader.ipynb #f1f71089
 class Dataloader:
     "Batches of a dataset as named tuples of tensors; every sample exactly once an epoch, the last batch may be short."
     def __init__(self, dataset: Dataset,
@@ -77,11 +77,13 @@ class Dataloader:
         "The sample tokens of one batch."
         return [self.dataset.token(int(index)) for index in self.dataset.taken(self.order(epoch)[step], epoch)]
 
-    def arrays(self, epoch: int, first: int = 0) -> Iterator[tuple]:
+    def arrays(self, epoch: int, first: int = 0,
+               together: Optional[Callable[[int], int]] = None, # number of a batch -> how many from there on will be used at once; None: 2048 samples
+              ) -> Iterator[tuple]:
         "The batches of an epoch from batch `first` on, as NumPy arrays."
         order = self.order(epoch)[_integer("first", first, 0):]
         if self.dataset.quarantines: self.dataset.recall_quarantine()
-        if self.dataset.is_prepared: return _in_blocks(self.dataset, order, epoch)
+        if self.dataset.is_prepared: return _in_blocks(self.dataset, order, epoch, first, together or (lambda number: max(_BLOCK // self.batch_size, 1)))
         workers = min(self.num_threads, len(order))
         return _by_workers(self.dataset, order, epoch, workers, self.worker_timeout) if workers else (self.dataset.batch(indices, epoch) for indices in order)
 
@@ -91,15 +93,15 @@ class Dataloader:
         with contextlib.closing(self.arrays(epoch, first)) as arrays:
             for batch in arrays: yield map_tree(lambda array: ITensor(to_device(array)), batch)
 
-# %% ../../nbs/data/dataloader.ipynb #fea68a53
+# %% ../../nbs/data/dataloader.ipynb #1b7e6ca8
 _BLOCK = 2048  # samples
 
 
-def _in_blocks(dataset: Dataset, order: list, epoch: int) -> Iterator[tuple]:
-    "The batches in order, gathered several at a time."
-    count = max(_BLOCK // len(order[0]), 1) if order else 1
-    for first in range(0, len(order), count):
-        at, block = 0, order[first:first + count]
+def _in_blocks(dataset: Dataset, order: list, epoch: int, number: int, together: Callable) -> Iterator[tuple]:
+    "The batches in order, of which the first has this number, gathered several at a time."
+    done = 0
+    while block := order[done:done + together(number + done)]:
+        done, at = done + len(block), 0
         parts = dataset.batch(np.concatenate(block), epoch)
         for indices in block:
             yield tuple([type(part)(*[array[at:at + len(indices)] for array in part]) for part in parts])

@@ -19,31 +19,33 @@ from ..core.summary import watching
 from ..core.tensor import ITensor, Tensor, leaves
 
 # %% auto #0
-__all__ = ['Backup', 'all_finite', 'examine', 'NonFiniteError', 'write_batch', 'revertible', 'dropped_if_nonfinite',
-           'check_finite']
+__all__ = ['Backup', 'examine', 'NonFiniteError', 'write_batch', 'revertible', 'dropped_if_nonfinite', 'check_finite']
 
-# %% ../../nbs/training/nonfinite.ipynb #e7b71f67
+# %% ../../nbs/training/nonfinite.ipynb #2192b782
 class Backup:
-    "Copies of variables, on their device."
-    def __init__(self, variables: Sequence[Tensor]):
-        self.natives = [v.native for v in variables]
-        self._copy = engine().compile_step(lambda: [engine().copy(x) for x in self.natives])
+    "Copies of variables, on their device, of a moment at which all of them were finite."
+    def __init__(self, variables: Sequence[Tensor],
+                 copying: bool = True):  # False: only looks whether they are finite
+        self.natives, self.copying = [v.native for v in variables], copying
+        self._look = engine().compile_step(lambda: [engine().all_finite(self.natives), *(engine().copy(x) for x in self.natives if copying)])
 
-    def take(self, step: int) -> None:
+    def take(self, step: int) -> Any: # a native boolean: whether all is finite
         "Remember the values of now, after `step` steps of the epoch."
-        with engine().no_grad(): self.copies = self._copy()
+        with engine().no_grad(): finite, *self.copies = self._look()
         self.step, self.random = step, engine().random_state()
+        return finite
+
+    def take_if_finite(self, step: int) -> bool: # False: the last copies stay
+        "Remember the values of now, if all of them are finite; this waits for the device."
+        before = vars(self).copy()
+        finite = bool(engine().fetch([self.take(step)])[0])
+        if not finite: vars(self).update(before)
+        return finite
 
     def restore(self) -> None:
         "Give the variables, and the framework's random numbers, the values of then."
         for native, copy in zip(self.natives, self.copies): engine().assign(native, copy)
         engine().set_random_state(self.random)
-
-# %% ../../nbs/training/nonfinite.ipynb #40cf27d3
-def all_finite(variables: Sequence[Tensor]) -> Callable: # () -> a native boolean
-    "A function that tells whether all variables are finite."
-    natives = [v.native for v in variables]
-    return engine().compile_step(lambda: engine().all_finite(natives))
 
 # %% ../../nbs/training/nonfinite.ipynb #748c03a9
 def _nonfinite(values: Any) -> Optional[float]:
