@@ -229,7 +229,7 @@ def from_canonical_tensor(x: torch.Tensor, layout: Optional[str]) -> torch.Tenso
     "Values in the layout of checkpoints as this engine holds them."
     return x
 
-# %% ../../nbs/backends/pytorch.ipynb #4476f517
+# %% ../../nbs/backends/pytorch.ipynb #20e8d0cd
 def _tensors(x: Any, y: Any) -> tuple[torch.Tensor, torch.Tensor]:
     "Both as tensors; a number gets the dtype that it has beside the other."
     if not isinstance(y, torch.Tensor): y = torch.as_tensor(y, dtype=torch.result_type(x, y))
@@ -260,7 +260,7 @@ def _subtract(x: torch.Tensor, y: Any) -> torch.Tensor:
 
 def _power(x: torch.Tensor, y: Any) -> torch.Tensor:
     "As NumPy: integers have no negative powers, where PyTorch would say 0."
-    if isinstance(y, torch.Tensor) and not (x.dtype.is_floating_point or y.dtype.is_floating_point) and bool((y < 0).any()):
+    if isinstance(y, torch.Tensor) and y.dtype.is_signed and not (x.dtype.is_floating_point or y.dtype.is_floating_point) and bool((y < 0).any()):
         raise ValueError("Integers to negative integer powers are not allowed.")
     return torch.pow(x, y)
 
@@ -684,12 +684,12 @@ def max_pool2d(x: torch.Tensor, size: tuple, strides: tuple, padding: Any) -> to
     x, padding = _pad_for(x, padding, size, strides, (1, 1), float("-inf"))
     return F.max_pool2d(x, size, strides, padding)
 
-# %% ../../nbs/backends/pytorch.ipynb #a89e8814
+# %% ../../nbs/backends/pytorch.ipynb #040f83a8
 def _sequences_first(x: torch.Tensor) -> torch.Tensor: return x.transpose(1, 2) if x.ndim == 3 else x
 _sequences_last = _sequences_first  # the same exchange takes them back
 
 
-def batch_norm(x: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor,
+def batch_norm(x: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, weight: Optional[torch.Tensor], bias: Optional[torch.Tensor],
                training: bool, momentum: float, epsilon: float) -> torch.Tensor:
     "Normalised over all axes but the channels; in training `mean` and `var` (unbiased) move by `momentum`."
     return _sequences_last(F.batch_norm(_sequences_first(x), mean, var, weight, bias, training, momentum, epsilon))

@@ -893,7 +893,7 @@ def max_pool2d(x: tf.Tensor, size: tuple, strides: tuple, padding: Any) -> tf.Te
     x, padding = _pad_for(x, padding, size, strides, float("-inf"))
     return tf.nn.max_pool2d(x, size, strides, padding)
 
-# %% ../../nbs/backends/tf.ipynb #367ae262
+# %% ../../nbs/backends/tf.ipynb #74b01c62
 def _fused_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor,
                       training: bool, epsilon: float) -> tuple:
     image = x if x.shape.rank == 4 else tf.reshape(x, (x.shape[0], 1, -1, x.shape[-1]))
@@ -910,11 +910,13 @@ def _plain_batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight:
     return (x - m) * (tf.math.rsqrt(v + epsilon) * weight) + bias, m, v * (count / (count - 1))
 
 
-def batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: tf.Tensor, bias: tf.Tensor,
+def batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: Optional[tf.Tensor], bias: Optional[tf.Tensor],
                training: bool, momentum: float, epsilon: float) -> tf.Tensor:
     "Normalised over all axes but the channels; in training `mean` and `var` (unbiased) move by `momentum`."
     if training and x.shape[:-1].num_elements() == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got the shape {tuple(x.shape)}.")
+    weight = tf.ones(x.shape[-1:], mean.dtype) if weight is None else weight
+    bias = tf.zeros(x.shape[-1:], mean.dtype) if bias is None else bias
     fused = x.dtype == tf.float32 and None not in x.shape
     y, m, v = (_fused_batch_norm if fused else _plain_batch_norm)(x, mean, var, weight, bias, training, epsilon)
     if training:

@@ -141,11 +141,11 @@ def log_softmax(x: Any, axis: int = -1) -> ITensor:
     x = _tensor(x)
     return apply("log_softmax", x, _one_axis("log_softmax", axis, x.ndim))
 
-# %% ../../nbs/core/tmath.ipynb #60be10ef
+# %% ../../nbs/core/tmath.ipynb #75b289b3
 add, subtract, multiply = _binary("add", "x + y."), _binary("subtract", "x - y."), _binary("multiply", "x * y.")
 divide, floor_divide = _binary("divide", "x / y, a float."), _binary("floor_divide", "x / y rounded down.")
 remainder = mod = _binary("remainder", "What floor_divide leaves, with the sign of y.")
-power = _binary("power", "x to the power of y.")
+power = _binary("power", "x to the power of y. Integers to a tensor of signed integers: PyTorch waits for the device to refuse negative exponents; cast either to floats, or y to uint8, in a step that must not wait.")
 maximum, minimum = _binary("maximum", "The greater of each pair."), _binary("minimum", "The smaller of each pair.")
 equal, not_equal = _binary("equal", "x == y."), _binary("not_equal", "x != y.")
 less, less_equal = _binary("less", "x < y."), _binary("less_equal", "x <= y.")

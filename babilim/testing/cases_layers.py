@@ -103,7 +103,7 @@ def _gather(rng: np.random.Generator, dtype: str) -> tuple:
 def _top_k(rng: np.random.Generator, dtype: str) -> tuple:
     return _case(selection.TopKIndices(3), np.round(rng.normal(size=(3, 6)) * 2))
 
-# %% ../../nbs/testing/cases_layers.ipynb #986c1eb3
+# %% ../../nbs/testing/cases_layers.ipynb #1a5383c6
 def _by_axes(name: str, make: Callable, *axes: int) -> dict[str, Callable]:
     return {name.format(n): make(n) for n in axes}
 
@@ -117,7 +117,7 @@ def parity_cases() -> dict[str, Callable]:
         **_by_axes("GlobalAveragePooling{}D", lambda n: _plain(lambda rng: getattr(pooling, f"GlobalAveragePooling{n}D")(), n), 1, 2),
         **_by_axes("GlobalMaxPooling{}D", lambda n: _plain(lambda rng: getattr(pooling, f"GlobalMaxPooling{n}D")(), n), 1, 2),
         "AdaptiveAveragePooling2D": _plain(lambda rng: pooling.AdaptiveAveragePooling2D(_each(rng, 2, 1, 9)), 2),
-        **{f"BatchNormalization/{n}": _plain(lambda rng: batch_normalization.BatchNormalization(), n) for n in (1, 2, 3)},
+        **{f"BatchNormalization/{n}": _plain(lambda rng: batch_normalization.BatchNormalization(center=bool(rng.integers(2)), scale=bool(rng.integers(2))), n) for n in (1, 2, 3)},
         "GroupNormalization": _group, "InstanceNormalization": _plain(lambda rng: normalization.InstanceNormalization(center=True, scale=True), 2),
         "RMSNormalization": _plain(lambda rng: normalization.RMSNormalization(), 1),
         "Dropout": _plain(lambda rng: dropout.Dropout(0.3), 2), "SpatialDropout": _plain(lambda rng: dropout.SpatialDropout(0.3), 2), "GaussianNoise": _plain(lambda rng: dropout.GaussianNoise(), 2),

@@ -18,23 +18,25 @@ from ...core.random import constant
 from ...core.tensor import ITensor, apply
 from .checks import channel_axis, check_features
 
-# %% ../../../nbs/model/layers/batch_normalization.ipynb #e61d58f4
+# %% ../../../nbs/model/layers/batch_normalization.ipynb #f554aa34
 class BatchNormalization(Module):
     "Normalises each channel over batch and space, then scales and shifts it (Ioffe and Szegedy, 2015)."
     def __init__(self, momentum: float = 0.1, # how far a step moves the running statistics, as in PyTorch
                  epsilon: float = 1e-5,       # added to the variance
+                 center: bool = True,         # whether a `bias` is added
+                 scale: bool = True,          # whether there is a `weight` to multiply with
                 ):
         super().__init__()
         if not _is_number(momentum) or not 0 <= momentum <= 1: raise ValueError(f"BatchNormalization's momentum must lie in [0, 1], not {momentum!r}. It is the share of the new value.")
         if not _is_number(epsilon) or not 0 < epsilon < math.inf: raise ValueError(f"BatchNormalization's epsilon must be a number above 0, not {epsilon!r}.")
-        self.momentum, self.epsilon = float(momentum), float(epsilon)
+        self.momentum, self.epsilon, self.center, self.scale = float(momentum), float(epsilon), center, scale
 
     @RunOnlyOnce
     def build(self, features: ITensor) -> None:
         self._check(features, get_float_type())
         self.channels = features.shape[channel_axis(features)]
-        self.create_variable("weight", (self.channels,), constant(1.0))
-        self.create_variable("bias", (self.channels,), constant(0.0))
+        self.weight = self.create_variable("weight", (self.channels,), constant(1.0)) if self.scale else None
+        self.bias = self.create_variable("bias", (self.channels,), constant(0.0)) if self.center else None
         self.create_variable("running_mean", (self.channels,), constant(0.0), trainable=False)
         self.create_variable("running_var", (self.channels,), constant(1.0), trainable=False)
 
@@ -43,7 +45,7 @@ class BatchNormalization(Module):
 
     def call(self, features: ITensor) -> ITensor:
         "The same shape, from (batch, features) to volumes, normalised: by the batch in training, by the running statistics otherwise."
-        self._check(features, self.weight.dtype, self.channels)
+        self._check(features, self.running_mean.dtype, self.channels)
         if self.training and None not in features.shape and math.prod(features.shape) == self.channels:
             raise ValueError(f"BatchNormalization can't train on one value per channel (input {features.shape}): its variance is 0. Use a larger batch, or drop the last short one.")
         return apply("batch_norm", features, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.epsilon)
