@@ -33,7 +33,7 @@ def watching(root: Any,      # a module that is built
     finally:
         for module, _ in watched: del module.call
 
-# %% ../../nbs/core/summary.ipynb #d7c26b36
+# %% ../../nbs/core/summary.ipynb #07e0bdb3
 def _of_kernel(output: Any, kernel: Any, channels: int) -> int:
     "Each number of the output is a sum over one output channel's part of the kernel."
     return _size(output) * _size(kernel) // channels
@@ -65,6 +65,7 @@ MULTIPLY_ADDS: dict[str, Callable] = { # (output, *arguments) -> count
     "lstm": lambda ys, x, h, c, weights, *_: x.shape[0] * x.shape[1] * sum(map(_size, weights[:2])),
     "gru": lambda ys, x, h, weights, *_: x.shape[0] * x.shape[1] * sum(map(_size, weights[:2])),
     "scaled_dot_product_attention": lambda y, q, k, v, *_: _size(y) // y.shape[-1] * k.shape[-2] * (q.shape[-1] + v.shape[-1]),
+    "attention_weights": lambda y, q, *_: _size(y) * q.shape[-1],
 }
 
 
