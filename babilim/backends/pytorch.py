@@ -34,10 +34,11 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_module',
            'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
 
-# %% ../../nbs/backends/pytorch.ipynb #573d3d29
+# %% ../../nbs/backends/pytorch.ipynb #68342aa2
 import builtins
 import contextlib
 import functools
+import math
 import warnings
 from typing import Any, Callable, Optional, Sequence
 
@@ -317,7 +318,7 @@ def _float(x: torch.Tensor) -> torch.Tensor:
 def _numbers(x: torch.Tensor) -> torch.Tensor:
     return x.to(torch.int8) if x.dtype == torch.bool else x
 
-# %% ../../nbs/backends/pytorch.ipynb #1aa60dac
+# %% ../../nbs/backends/pytorch.ipynb #f4d30f55
 def sum(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     "The sum; integers and booleans add up as int64."
     return _reduce(torch.sum, x, axis, keepdims)
@@ -362,7 +363,10 @@ def all(x: torch.Tensor, axis: Axis = None, keepdims: bool = False) -> torch.Ten
 
 def all_finite(xs: Sequence[torch.Tensor]) -> torch.Tensor:
     "Whether no value in any of them is infinite or NaN."
-    return torch.stack([torch.isfinite(x).all() for x in xs]).all()
+    xs = [x for x in xs if x.is_floating_point() and x.numel()]
+    if not xs: return torch.tensor(True, device=_device)
+    greatest, dtype = torch._foreach_norm(xs, math.inf), functools.reduce(torch.promote_types, [x.dtype for x in xs])  # one pass over each, and no copy of it
+    return torch.stack([x.to(dtype) for x in greatest]).isfinite().all()
 
 
 def argmax(x: torch.Tensor, axis: Optional[int] = None) -> torch.Tensor:

@@ -21,26 +21,34 @@ from ..core.tensor import ITensor, Tensor, leaves
 # %% auto #0
 __all__ = ['Backup', 'examine', 'NonFiniteError', 'write_batch', 'revertible', 'dropped_if_nonfinite', 'check_finite']
 
-# %% ../../nbs/training/nonfinite.ipynb #2192b782
+# %% ../../nbs/training/nonfinite.ipynb #a39d37cb
 class Backup:
     "Copies of variables, on their device, of a moment at which all of them were finite."
     def __init__(self, variables: Sequence[Tensor],
                  copying: bool = True):  # False: only looks whether they are finite
         self.natives, self.copying = [v.native for v in variables], copying
-        self._look = engine().compile_step(lambda: [engine().all_finite(self.natives), *(engine().copy(x) for x in self.natives if copying)])
+        self._check, self._copy = map(engine().compile_step, (self._all_finite, self._copies))
+        self._check_and_copy = engine().compile_step(lambda: (self._all_finite(), self._copies()))
 
-    def take(self, step: int) -> Any: # a native boolean: whether all is finite
+    def _all_finite(self) -> Any: return engine().all_finite(self.natives)
+    def _copies(self) -> list: return [engine().copy(x) for x in self.natives]
+
+    def take(self, step: int) -> None:
         "Remember the values of now, after `step` steps of the epoch."
-        with engine().no_grad(): finite, *self.copies = self._look()
-        self.step, self.random = step, engine().random_state()
+        with engine().no_grad(): self._keep(self._copy(), step)
+
+    def finite(self) -> bool:
+        "Whether all variables are finite; this waits for the device."
+        with engine().no_grad(): return bool(engine().fetch([self._check()])[0])
+
+    def take_if_finite(self, step: int) -> bool: # whether all variables are finite; if not, the last copies stay
+        "Remember the values of now, if they may be remembered."
+        with engine().no_grad(): finite, copies = self._check_and_copy()
+        finite = bool(engine().fetch([finite])[0])
+        if finite: self._keep(copies, step)
         return finite
 
-    def take_if_finite(self, step: int) -> bool: # False: the last copies stay
-        "Remember the values of now, if all of them are finite; this waits for the device."
-        before = vars(self).copy()
-        finite = bool(engine().fetch([self.take(step)])[0])
-        if not finite: vars(self).update(before)
-        return finite
+    def _keep(self, copies: list, step: int) -> None: self.copies, self.step, self.random = copies, step, engine().random_state()
 
     def restore(self) -> None:
         "Give the variables, and the framework's random numbers, the values of then."

@@ -227,7 +227,7 @@ class RunState:
             at = next((i for i, (name, _) in enumerate(states) if name == type(callback).__name__), None)
             if at is not None: callback.load_state_dict(states.pop(at)[1])
 
-# %% ../../nbs/training/supervised.ipynb #ca8e91cf
+# %% ../../nbs/training/supervised.ipynb #9728d568
 _FIRST_GROUP = 8  # steps
 
 
@@ -339,7 +339,7 @@ class SupervisedTrainer(RunState):
         self._choose_variables()
         self.model.train()
         steps.compile_for(self._settings())
-        self._backup.take(self.step)
+        if self._backup.copying: self._backup.take(self.step)
         with closing(self._groups(train, self.step, steps.pace)) as groups:
             for group in groups:
                 rates = self._learning_rates(len(group))
@@ -475,9 +475,14 @@ class SupervisedTrainer(RunState):
         if not fetched: return
         losses = fetched["loss/total"]
         bad = self.step - len(losses) + np.flatnonzero(~np.isfinite(losses))
-        if not len(bad) and not self._backup.take_if_finite(self.step): bad = np.array([self.step - 1])
+        if not len(bad) and not self._finite(): bad = np.array([self.step - 1])
         if len(bad): self._refuse(train, bad, len(losses))
         if self._means.latest: self._each("on_interval", self._means.latest)
+
+    def _finite(self) -> bool:
+        "Whether all is finite; if so it is remembered, but at the end of an epoch, as the next one begins with that."
+        replayed = self._backup.copying and self.step < self.steps_per_epoch
+        return self._backup.take_if_finite(self.step) if replayed else self._backup.finite()
 
     def _refuse(self, train: Any, bad: np.ndarray, count: int) -> None:
         "What is done about steps whose loss is not finite, of the last `count`."
