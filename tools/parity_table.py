@@ -1,6 +1,6 @@
 """Measure how much the backends differ, over all registered cases, and write parity/results.json.
 
-python tools/parity_table.py                    20 cases for each maker, in float32 and float64
+python tools/parity_table.py                    hypothesis draws 20 cases for each maker, in float32 and float64
 python tools/parity_table.py --cases 3 Conv2D   fewer cases, of these items only; nothing is written
 """
 import argparse
@@ -44,18 +44,18 @@ def main() -> None:
     (makers, exceptions), kinds, items = registries(), public_items(), {}
     for name in sorted(set(arguments.items) & set(makers) if arguments.items else makers, key=str.lower):
         start = time.perf_counter()
-        found = measure(makers[name], range(arguments.cases), values_only=name in exceptions)
+        found = measure(makers[name], arguments.cases, values_only=name in exceptions)
         items[name] = {"kind": kinds.get(name, "more"), "reason": exceptions.get(name), **found}
         worst = {dtype: (f"{r['values']:.0e}", "-" if r["gradients"] is None else f"{r['gradients']:.0e}") for dtype, r in found.items()}
-        print(f"{name:<32} {found['float64']['cases']:>4} cases  {worst}  {time.perf_counter() - start:.1f} s", flush=True)
+        print(f"{name:<32} {found['float64']['cases']:>4} cases  {worst}  {found['float32']['ill_conditioned'] or 'none'} ill conditioned  {time.perf_counter() - start:.1f} s", flush=True)
         for dtype, result in found.items():
-            for failure in result["failures"][:5]: print(f"    {dtype}: {failure}"[:400], flush=True)
+            for failure in result["failures"][:5]: print(f"    {dtype}: {failure}"[:600], flush=True)
     failed = [name for name, found in items.items() if any(found[dtype]["failures"] for dtype in ("float32", "float64"))]
     missing = [] if arguments.items else uncovered([*makers, *exceptions])
     if not arguments.items:
         items |= {name: {"kind": kinds.get(name, "more"), "reason": reason} for name, reason in exceptions.items() if name not in makers}
         head = {"date": time.strftime("%Y-%m-%d"), "machine": {"cpu": processor(), "system": platform.system(), "python": platform.python_version()},
-                "versions": {name: metadata.version(name) for name in ("numpy", "torch", "tensorflow")}, "cases": arguments.cases}
+                "versions": {name: metadata.version(name) for name in ("numpy", "torch", "tensorflow", "hypothesis")}, "cases": arguments.cases}
         path = ROOT / "parity" / "results.json"
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps({**head, "items": plain(items)}, indent=1) + "\n")

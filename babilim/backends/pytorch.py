@@ -1108,13 +1108,14 @@ def call_native_loss(function: Callable, prediction: Any, truth: Any) -> Any:
     "Call a loss of PyTorch, which takes the prediction first."
     return function(prediction, truth)
 
-# %% ../../nbs/backends/pytorch.ipynb #dfc4ad16
-def histogram(x: torch.Tensor, length: int) -> torch.Tensor:
-    "How often each integer in [0, length) occurs in `x`, as float64; others are not counted."
+# %% ../../nbs/backends/pytorch.ipynb #0a40c6e4
+def histogram(x: torch.Tensor, length: int, weights: Optional[torch.Tensor] = None) -> torch.Tensor:
+    "How often each integer in [0, length) occurs in `x`, or the sum of its weights, as float64; others are not counted."
     flat = x.reshape(-1).long()
     inside = (flat >= 0) & (flat < length)
+    each = inside.double() if weights is None else weights.reshape(-1).double().masked_fill(~inside, 0)
     counts = torch.zeros(length, dtype=torch.float64, device=x.device)
-    return counts.index_add(0, flat.masked_fill(~inside, 0), inside.double()) if length else counts
+    return counts.index_add(0, flat.masked_fill(~inside, 0), each) if length else counts
 
 # %% ../../nbs/backends/pytorch.ipynb #5276b3ae
 class Tape:

@@ -1526,12 +1526,13 @@ def call_native_loss(function: Callable, prediction: Any, truth: Any) -> Any:
     "Call a loss of Keras or TensorFlow, which takes the truth first."
     return function(truth, prediction)
 
-# %% ../../nbs/backends/tf.ipynb #0b52a56d
-def histogram(x: tf.Tensor, length: int) -> tf.Tensor:
-    "How often each integer in [0, length) occurs in `x`, as float64; others are not counted."
+# %% ../../nbs/backends/tf.ipynb #719bb99d
+def histogram(x: tf.Tensor, length: int, weights: Optional[tf.Tensor] = None) -> tf.Tensor:
+    "How often each integer in [0, length) occurs in `x`, or the sum of its weights, as float64; others are not counted."
     flat = tf.reshape(tf.cast(x, tf.int64), (-1,))
     inside = (flat >= 0) & (flat < length)
-    return tf.math.unsorted_segment_sum(tf.cast(inside, tf.float64), tf.where(inside, flat, -1), length)
+    each = tf.cast(inside, tf.float64) if weights is None else tf.cast(tf.reshape(weights, (-1,)), tf.float64)
+    return tf.math.unsorted_segment_sum(each, tf.where(inside, flat, -1), length)
 
 # %% ../../nbs/backends/tf.ipynb #1e72e161
 class Tape:

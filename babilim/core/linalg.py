@@ -8,7 +8,7 @@ __all__ = ['matmul', 'matrix_transpose', 'einsum', 'tensordot', 'vecdot', 'outer
            'SVDResult', 'svd', 'svdvals', 'pinv', 'matrix_rank', 'vector_norm', 'matrix_norm', 'norm', 'diagonal',
            'trace']
 
-# %% ../../nbs/core/linalg.ipynb #98ea319a
+# %% ../../nbs/core/linalg.ipynb #4a01b083
 import math
 from typing import Any, NamedTuple, Optional, Sequence, Union
 
@@ -26,12 +26,29 @@ def _matrices(name: str, x: Any, square: bool = False) -> ITensor:
     return x
 
 
-def _solved(name: str, *args: Any) -> Any:
+def _factored(name: str, *args: Any) -> Any:
     "What the engine gives; a matrix for which that does not exist is a LinAlgError. No engine has all of it in 16 bits."
     args = [x.cast("float32") if isinstance(x, ITensor) and x.dtype in ("float16", "bfloat16") else x for x in args]
     try: return apply(name, *args)
     except np.linalg.LinAlgError: raise
     except ValueError as error: raise np.linalg.LinAlgError(str(error)) from error
+
+
+def _solved(name: str, x: ITensor, *args: Any) -> Any:
+    "What the engine gives, and NaN for a matrix that holds NaN or infinity."
+    finite, unknown = _finite(x)
+    found = _factored(name, finite, *args)
+    if unknown is None: return found
+    if x.dtype in ("float16", "bfloat16"): unknown = unknown.cast("float32")
+    with_unknown = [y + unknown[(..., *[0] * (x.ndim - y.ndim))] for y in (found if isinstance(found, (list, tuple)) else [found])]
+    return with_unknown if isinstance(found, (list, tuple)) else with_unknown[0]
+
+
+def _finite(x: ITensor) -> tuple[ITensor, Optional[ITensor]]: # the matrices; what to add to the results, (..., 1, 1)
+    "Ones on the diagonal in the place of matrices that hold NaN or infinity; and NaN for these, 0 for the others, in value and gradient."
+    if "float" not in x.dtype: return x, None
+    unknown = (x * 0).sum(axis=(-2, -1), keepdims=True).square()  # squared, NaN has the gradient NaN
+    return apply("where", unknown == 0, x, _tensor(np.eye(*x.shape[-2:])).cast(x.dtype)), unknown
 
 # %% ../../nbs/core/linalg.ipynb #a061a6ec
 def matmul(x1: Any, x2: Any) -> ITensor:
@@ -142,7 +159,7 @@ def slogdet(x: Any) -> SlogdetResult:
     "Sign and logarithm of the absolute value of each determinant."
     return SlogdetResult(*_solved("slogdet", _matrices("slogdet", x, square=True)))
 
-# %% ../../nbs/core/linalg.ipynb #988c42a5
+# %% ../../nbs/core/linalg.ipynb #b0a94605
 def _symmetric(name: str, x: Any) -> ITensor:
     x = _matrices(name, x, square=True)
     return (x + x.mT) * 0.5
@@ -158,7 +175,7 @@ def _signs(vectors: ITensor) -> ITensor:
 
 def cholesky(x: Any, upper: bool = False) -> ITensor:
     "The lower triangle `L` with `L @ L.mT == x`, or the upper one. Raises LinAlgError where `x` is not positive definite."
-    lower = _solved("cholesky", _symmetric("cholesky", x))
+    lower = _factored("cholesky", _symmetric("cholesky", x))
     return lower.mT if upper else lower
 
 

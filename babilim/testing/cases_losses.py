@@ -108,14 +108,15 @@ def _masked(rng: np.random.Generator, dtype: str) -> tuple:
     loss, weights = losses.NaNMaskedLoss(losses.HuberLoss()), rng.integers(0, 3, size=shape[:1])
     return lambda p, t: loss.mean(p, t + gaps, Tensor(weights)), [rng.normal(size=shape), rng.normal(size=shape)]
 
-# %% ../../nbs/testing/cases_losses.ipynb #03877779
-def _streamed(make: Callable, draw: Callable) -> Callable: # a maker
+# %% ../../nbs/testing/cases_losses.ipynb #828c3bf6
+def _streamed(make: Callable, draw: Callable, weights: bool = True) -> Callable: # a maker
     "The result over batches."
     def maker(rng: np.random.Generator, dtype: str) -> tuple:
-        metric, batches = make(rng), [draw(rng, int(count)) for count in rng.integers(1, 9, size=3)]
+        metric, weighted = make(rng), weights and rng.integers(2)
+        batches = [[*draw(rng, int(count)), *([rng.integers(0, 9, size=count) / 4] if weighted else [])] for count in rng.integers(1, 9, size=3)]
         def function(*tensors: Any) -> np.ndarray:
             metric.reset()
-            for i in range(0, len(tensors), 2): metric.update(*tensors[i:i + 2])
+            for i in range(0, len(tensors), len(batches[0])): metric.update(*tensors[i:i + len(batches[0])])
             return Tensor(np.asarray(metric.result(), "float64"))
         return function, [array for batch in batches for array in batch]
     return maker
@@ -134,8 +135,8 @@ def _metric_cases() -> dict[str, Callable]:
             "Accuracy": _streamed(lambda rng: metrics.Accuracy(int(rng.integers(1, 4))), _scored),
             "ConfusionMatrix": _streamed(lambda rng: metrics.ConfusionMatrix(), _scored),
             **{name: _streamed(lambda rng, metric=metric: metric((None, "macro")[rng.integers(2)], (None, 10)[rng.integers(2)]), _scored) for name, metric in rankings.items()},
-            **{metric.__name__: _streamed(lambda rng, metric=metric: metric(), _pairs) for metric in (metrics.MAE, metrics.MSE, metrics.RMSE, metrics.R2)},
-            "Mean": _streamed(lambda rng: metrics.Mean(), lambda rng, count: [rng.normal(size=(count, 2)), rng.integers(0, 3, size=count)])}
+            **{metric.__name__: _streamed(lambda rng, metric=metric: metric(), _pairs, metric is not metrics.R2) for metric in (metrics.MAE, metrics.MSE, metrics.RMSE, metrics.R2)},
+            "Mean": _streamed(lambda rng: metrics.Mean(), lambda rng, count: [rng.normal(size=(count, 2)), rng.integers(0, 3, size=count)], False)}
 
 # %% ../../nbs/testing/cases_losses.ipynb #33dcdda1
 def parity_cases() -> dict[str, Callable]:

@@ -111,7 +111,7 @@ def compare_with_torch(make: Callable[[], Optimizer], # babilim's
         for name in SHAPES: found.append(largest_difference(state[f"/{slot}/{name}"], remembered[slot[:-1]][name]))
     return max(found)
 
-# %% ../../nbs/testing/cases_optimizers.ipynb #b442efed
+# %% ../../nbs/testing/cases_optimizers.ipynb #d54de981
 def _betas(rng: np.random.Generator) -> tuple[float, float]: return float(rng.uniform(0.5, 0.95)), float(rng.uniform(0.9, 0.999))
 
 
@@ -145,9 +145,10 @@ def _steps(make: Callable[[], Optimizer], x: ITensor, y: ITensor, weight: ITenso
 
 def _maker(draw: Callable) -> Callable:
     def make(rng: np.random.Generator, dtype: str) -> tuple[Callable, list[np.ndarray]]:
-        optimizer, samples, inputs, outputs = draw(rng), *rng.integers(2, 9, 3)
-        arrays = [rng.normal(size=s).astype(dtype) for s in ((samples, inputs), (samples, outputs), (inputs, outputs), (outputs,))]
-        return lambda *tensors: _steps(optimizer, *tensors), arrays
+        optimizer, (samples, inputs, outputs) = draw(rng), rng.integers(2, 9, 3)
+        x, y = (rng.choice([-1, 1], size=n) * rng.uniform(low, high, (samples, n)) for n, low, high in ((inputs, 0.5, 1.5), (outputs, 20, 30)))
+        start = [rng.uniform(-1, 1, size) for size in ((inputs, outputs), (outputs,))]
+        return lambda *tensors: _steps(optimizer, *tensors), [a.astype(dtype) for a in (x, y, *start)]
     return make
 
 
