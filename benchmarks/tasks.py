@@ -35,7 +35,7 @@ class Task:
 
 
 NAMED = {task.name: task for task in (
-    Task("cnn32", "cnn", 32, 200), Task("cnn256", "cnn", 256, 40), Task("resnet18", "resnet18", 32, 8),
+    Task("cnn32", "cnn", 32, 200), Task("cnn256", "cnn", 256, 40), Task("resnet18", "resnet18", 32, 16),
     Task("transformer", "transformer", 32, 25), Task("mlp", "mlp", 32, 400))}
 SCALE_BATCH = 256
 

@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['Initializer', 'set_seed', 'get_seed', 'generator_for', 'sample_order', 'set_sample', 'sample_generator',
-           'sample_uniform', 'uniform', 'normal', 'constant']
+           'sample_places', 'sample_uniform', 'uniform', 'normal', 'constant']
 
-# %% ../../nbs/core/random.ipynb #f975525c
+# %% ../../nbs/core/random.ipynb #7c437495
 import functools
 import hashlib
 import threading
-from typing import Any, Callable, Union
+from typing import Any, Callable, Optional, Sequence, Union
 
 import numpy as np
 
@@ -49,11 +49,11 @@ def sample_order(count: int,          # number of samples
     "The order of the samples in `epoch`."
     return generator_for("order", epoch).permutation(count) if shuffle else np.arange(count)
 
-# %% ../../nbs/core/random.ipynb #da10c018
+# %% ../../nbs/core/random.ipynb #9f1af34d
 class _Sample(threading.local):
     "The sample that this thread prepares, and its numbers."
     def __init__(self):
-        self.key, self.asked, self.offset = (), False, 0
+        self.key, self.asked, self.place, self.offset = (), False, None, 0
         self.generator = np.random.Generator(np.random.PCG64(0))
 
 
@@ -61,11 +61,12 @@ _sample = _Sample()
 
 
 def set_sample(epoch: int, # counts from 0
-               index: Any  # of the sample in the dataset, or its token; an array of indices for a whole batch
+               index: Any, # of the sample in the dataset, or its token; an array of indices for a whole batch
+               place: Optional[int] = None # from `sample_places`, where it is known
               ) -> None:
     "Say which sample is being prepared."
     sample = _sample
-    sample.key, sample.asked, sample.offset = (epoch, index), False, 0
+    sample.key, sample.asked, sample.place, sample.offset = (epoch, index), False, place, 0
 
 
 def sample_generator() -> np.random.Generator:
@@ -83,7 +84,7 @@ def _start(epoch: int, index: Any) -> None:
     _sample.generator.bit_generator.state = {"bit_generator": "PCG64", "state": {"state": state, "inc": stream}, "has_uint32": 0, "uinteger": 0}
     _sample.asked = True
 
-# %% ../../nbs/core/random.ipynb #90d7999a
+# %% ../../nbs/core/random.ipynb #b0692589
 _MASK, _STEP = 2**64 - 1, 0x9E3779B97F4A7C15
 
 
@@ -98,13 +99,23 @@ def _epoch_key(seed: int, epoch: int) -> int:
     return int.from_bytes(hashlib.sha256(repr((seed, "uniform", int(epoch))).encode()).digest()[:8], "little")
 
 
+def _place(epoch: int, index: Any) -> Any: # an integer, or an array of them
+    "Where the numbers of a sample begin."
+    index = index.astype(np.uint64) if isinstance(index, np.ndarray) else int(index)
+    return _mixed(index * _STEP + _epoch_key(_seed, epoch) & _MASK)
+
+
+def sample_places(epoch: int, indices: Sequence[int]) -> list[int]:
+    "What `set_sample` would have to find out for each of these samples, for all at once."
+    return _place(epoch, np.array(indices)).tolist()
+
+
 def sample_uniform() -> Union[float, np.ndarray]:
     "A number in [0, 1) for the sample being prepared, or an array with one for each sample of a batch; the next call gives the next one."
     sample = _sample
-    epoch, index = sample.key
-    place = index.astype(np.uint64) if isinstance(index, np.ndarray) else int(index)
+    if sample.place is None: sample.place = _place(*sample.key)
     sample.offset = offset = sample.offset + _STEP & _MASK
-    bits = _mixed(_mixed(place * _STEP + _epoch_key(_seed, epoch) & _MASK) + offset & _MASK)
+    bits = _mixed(sample.place + offset & _MASK)
     return (bits >> 11) * 2.0**-53
 
 # %% ../../nbs/core/random.ipynb #9f6facd5
