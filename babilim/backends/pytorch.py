@@ -37,8 +37,11 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
 # %% ../../nbs/backends/pytorch.ipynb #68342aa2
 import builtins
 import contextlib
+import ctypes
 import functools
 import math
+import os
+import sys
 import warnings
 from typing import Any, Callable, Optional, Sequence
 
@@ -1340,6 +1343,17 @@ def load_batches(batches: Sequence[Sequence[Any]]) -> list:
     "Batches, each a list of arrays or tensors, on the current device, as `compile_steps` takes them."
     return [[batch(x) if isinstance(x, np.ndarray) else x.to(_device) for x in arrays] for arrays in batches]
 
+# %% ../../nbs/backends/pytorch.ipynb #eda9fb91
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = (-1, 2**30), (-3, 2**25)  # names and values for mallopt: the second one is the largest that it takes
+
+
+@functools.lru_cache(None)
+def _keep_freed_memory() -> bool: # whether the C library agreed
+    "Let malloc keep what is freed."
+    chosen = [name for name in os.environ if name.startswith("MALLOC_") or name == "GLIBC_TUNABLES"]
+    mallopt = None if chosen or not sys.platform.startswith("linux") else getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and builtins.all([mallopt(*_TRIM_THRESHOLD), mallopt(*_MMAP_THRESHOLD)])
+
 # %% ../../nbs/backends/pytorch.ipynb #74092eb2
 class _Name(str):
     "The name of a tensor in a record."
@@ -1522,6 +1536,7 @@ class _Recorded:
 def compile_steps(step: Callable, rate: Optional[Scalar] = None) -> Callable:
     "A function that runs `step` on loaded batches in turn, each with its value of `rate` (None: without an update); it gives what `step` gave for all of them, stacked."
     recorded: dict[tuple, _Recorded] = {}
+    if _device.type == "cpu": _keep_freed_memory()
     def run(batches: list, rates: Sequence[float]) -> dict:
         found = []
         for arrays, value in zip(batches, rates):
