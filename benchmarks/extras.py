@@ -98,16 +98,15 @@ def enlarged(cache_dir, transformers, count=20_000):
     return dataset
 
 
-def flip(inp, outp):
-    "A realtime transformer: half of the images are mirrored."
-    from babilim.core.random import sample_uniform
-    return (inp._replace(image=inp.image[..., ::-1]) if sample_uniform() < 0.5 else inp), outp
+def mirrored(inp): return inp._replace(image=inp.image[..., ::-1])
 
 
-def flip_by_generator(inp, outp):
-    "The same with NumPy's generator, which has to be seeded for each sample."
-    from babilim.core.random import sample_generator
-    return (inp._replace(image=inp.image[..., ::-1]) if sample_generator().random() < 0.5 else inp), outp
+def flips():
+    "Realtime transformers that mirror half of the images: one that draws with `sample_uniform`, and one with NumPy's generator, which has to be seeded for each sample."
+    from babilim.core.random import sample_generator, sample_uniform
+    def flip(inp, outp): return (mirrored(inp) if sample_uniform() < 0.5 else inp), outp
+    def flip_by_generator(inp, outp): return (mirrored(inp) if sample_generator().random() < 0.5 else inp), outp
+    return flip, flip_by_generator
 
 
 def microseconds(dataset, workers):
@@ -137,7 +136,7 @@ def assemble():
     "Microseconds a sample: plain or cached, without and with a realtime transformer, by number of workers."
     import babilim
     babilim.set_backend("pytorch")
-    found = {"torch DataLoader over tensors": {"0": by_torch()}}
+    found, (flip, flip_by_generator) = {"torch DataLoader over tensors": {"0": by_torch()}}, flips()
     for where in ("plain", "cached"):
         for how, transformers in (("", []), (", flipped", [flip]), (", flipped by NumPy's generator", [flip_by_generator])):
             with tempfile.TemporaryDirectory() as folder:

@@ -54,6 +54,7 @@ MISTAKES = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.err
             NotImplementedError, TypeError, ValueError, IndexError, OverflowError)  # what wrong arguments raise
 
 _device = "cpu"
+_tapes: list = []  # those that are open, outermost first
 
 
 def version() -> str:
@@ -801,8 +802,29 @@ def log_softmax(x: tf.Tensor, axis: int = -1) -> tf.Tensor:
     return tf.nn.log_softmax(x, axis)
 
 
+def _by_sample(x: tf.Tensor) -> tf.Tensor:
+    "(batch, features), in the order in which the numbers lie."
+    return tf.reshape(x, (-1 if x.shape[0] is None else x.shape[0], np.prod(x.shape[1:], dtype=int)))
+
+
+@functools.lru_cache(64)
+def _rows_as_images_lie(features: int, channels: int) -> tuple: # of a weight for flattened images; and the way back
+    rows = np.arange(features).reshape(channels, -1).T.ravel()
+    return rows, np.argsort(rows)
+
+
+def _reordered(weight: tf.Tensor, rows: np.ndarray, back: np.ndarray) -> tf.Tensor:
+    "weight[rows]; its gradient by the inverse order, as no row is there twice."
+    @tf.custom_gradient
+    def reorder(w: tf.Tensor) -> tuple: return tf.gather(w, rows), lambda gradient: _reordered(gradient, back, rows)
+    return reorder(tf.convert_to_tensor(weight))
+
+
 def dense(x: tf.Tensor, weight: tf.Tensor, bias: Optional[tf.Tensor]) -> tf.Tensor:
     "`x @ weight + bias` over the last axis; `weight` in this engine's layout, (in, out)."
+    image = getattr(x, "_image", None)  # see the section on gradients
+    if image is not None and x.shape[0] is not None and weight.shape[1] <= x.shape[0]:
+        x, weight = _by_sample(image), _reordered(weight, *_rows_as_images_lie(x.shape[1], image.shape[-1]))
     y = tf.matmul(x if x.shape.rank == 2 else tf.reshape(x, (-1, x.shape[-1])), weight)
     if bias is not None: y = tf.nn.bias_add(y, bias)
     return y if x.shape.rank == 2 else tf.reshape(y, tf.concat([tf.shape(x)[:-1], weight.shape[1:]], 0))
@@ -927,8 +949,9 @@ def batch_norm(x: tf.Tensor, mean: tf.Variable, var: tf.Variable, weight: Option
 
 def flatten(x: tf.Tensor) -> tf.Tensor:
     "(batch, features), images in the order channels, height, width."
-    x = channels_second(x)
-    return tf.reshape(x, (-1 if x.shape[0] is None else x.shape[0], np.prod(x.shape[1:], dtype=int)))
+    flat = _by_sample(channels_second(x))
+    if _tapes and x.shape.rank in (4, 5): flat._image = x  # see the section on gradients
+    return flat
 
 
 def spatial_axes(x: tf.Tensor) -> tuple:
@@ -1542,10 +1565,14 @@ class Tape:
 
     def __enter__(self) -> "Tape":
         self._tape.__enter__()
-        for v in self._variables: self._tape.watch(v)
+        for v in self._variables:
+            self._tape.watch(v)
+            if hasattr(v, "_image"): del v._image  # or `dense` would go past it
+        _tapes.append(self)
         return self
 
     def __exit__(self, *error: Any) -> None:
+        _tapes.remove(self)
         self._tape.__exit__(*error)
 
     def gradient(self, loss: tf.Tensor, variables: Sequence[tf.Variable], scale: Optional[tf.Tensor] = None) -> list:

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Initializer', 'set_seed', 'get_seed', 'generator_for', 'sample_order', 'set_sample', 'sample_generator',
-           'sample_places', 'sample_uniform', 'uniform', 'normal', 'constant']
+           'SampleNumbers', 'sample_uniform', 'uniform', 'normal', 'constant']
 
 # %% ../../nbs/core/random.ipynb #7c437495
 import functools
@@ -50,39 +50,47 @@ def sample_order(count: int,          # number of samples
     return generator_for("order", epoch).permutation(count) if shuffle else np.arange(count)
 
 # %% ../../nbs/core/random.ipynb #9f1af34d
-class _Sample(threading.local):
-    "The sample that this thread prepares, and its numbers."
+class _Sample:
+    "The sample that is being prepared, and its numbers."
     def __init__(self):
-        self.key, self.asked, self.place, self.offset = (), False, None, 0
-        self.generator = np.random.Generator(np.random.PCG64(0))
+        self.key, self.shared, self.row, self.count = (), None, 0, 0
+        self.generator, self.generates_for = np.random.Generator(np.random.PCG64(0)), None  # the key that it was started with
+        self.place, self.place_of = None, None
 
 
-_sample = _Sample()
+class _Here(threading.local):
+    "What belongs to this thread."
+    def __init__(self): self.sample = _Sample()
+
+
+_here = _Here()
 
 
 def set_sample(epoch: int, # counts from 0
                index: Any, # of the sample in the dataset, or its token; an array of indices for a whole batch
-               place: Optional[int] = None # from `sample_places`, where it is known
+               shared: Optional["SampleNumbers"] = None, # those of several samples, of which this is one
+               row: int = 0 # which one of them
               ) -> None:
     "Say which sample is being prepared."
-    sample = _sample
-    sample.key, sample.asked, sample.place, sample.offset = (epoch, index), False, place, 0
+    sample = _here.sample
+    sample.key, sample.shared, sample.row, sample.count = (epoch, index), shared, row, 0
 
 
 def sample_generator() -> np.random.Generator:
     "For augmentation: the random numbers of the sample being prepared, a function of (seed, epoch, index)."
-    if not _sample.asked: _start(*_sample.key)
-    return _sample.generator
+    sample = _here.sample
+    if sample.generates_for is not sample.key: _start(sample, *sample.key)
+    return sample.generator
 
 
-def _start(epoch: int, index: Any) -> None:
+def _start(sample: _Sample, epoch: int, index: Any) -> None:
     "Put the generator to the start of the sample's numbers; a new generator would take longer than many an augmentation."
     if isinstance(index, np.ndarray): raise TypeError("sample_generator() is for one sample at a time; a whole batch draws with sample_uniform().")
     place = int(index) if isinstance(index, np.integer) else index
     digest = hashlib.sha256(repr((_seed, "augment", int(epoch), place)).encode()).digest()
     state, stream = int.from_bytes(digest[:16], "little"), int.from_bytes(digest[16:], "little") | 1
-    _sample.generator.bit_generator.state = {"bit_generator": "PCG64", "state": {"state": state, "inc": stream}, "has_uint32": 0, "uinteger": 0}
-    _sample.asked = True
+    sample.generator.bit_generator.state = {"bit_generator": "PCG64", "state": {"state": state, "inc": stream}, "has_uint32": 0, "uinteger": 0}
+    sample.generates_for = sample.key
 
 # %% ../../nbs/core/random.ipynb #b0692589
 _MASK, _STEP = 2**64 - 1, 0x9E3779B97F4A7C15
@@ -105,18 +113,35 @@ def _place(epoch: int, index: Any) -> Any: # an integer, or an array of them
     return _mixed(index * _STEP + _epoch_key(_seed, epoch) & _MASK)
 
 
-def sample_places(epoch: int, indices: Sequence[int]) -> list[int]:
-    "What `set_sample` would have to find out for each of these samples, for all at once."
-    return _place(epoch, np.array(indices)).tolist()
+def _uniform(place: Any, count: int) -> Any: # a float, or an array of them
+    "What is drawn from there after `count` other numbers."
+    return (_mixed(place + ((count + 1) * _STEP & _MASK) & _MASK) >> 11) * 2.0**-53
+
+
+class SampleNumbers:
+    "What each of several samples draws with `sample_uniform`: computed for all of them when the first one asks."
+    def __init__(self, epoch: int, indices: Sequence[int]):
+        self.key, self.place, self.drawn = (epoch, indices), None, []
+
+    def draw(self) -> None:
+        "One more number for each sample."
+        if self.place is None: self.place = _place(self.key[0], np.array(self.key[1]))
+        self.drawn.append(_uniform(self.place, len(self.drawn)).tolist())
 
 
 def sample_uniform() -> Union[float, np.ndarray]:
     "A number in [0, 1) for the sample being prepared, or an array with one for each sample of a batch; the next call gives the next one."
-    sample = _sample
-    if sample.place is None: sample.place = _place(*sample.key)
-    sample.offset = offset = sample.offset + _STEP & _MASK
-    bits = _mixed(sample.place + offset & _MASK)
-    return (bits >> 11) * 2.0**-53
+    sample = _here.sample
+    shared, count = sample.shared, sample.count
+    sample.count = count + 1
+    if shared is None: return _uniform(_place_of(sample), count)
+    if count == len(shared.drawn): shared.draw()
+    return shared.drawn[count][sample.row]
+
+
+def _place_of(sample: _Sample) -> Any:
+    if sample.place_of is not sample.key: sample.place, sample.place_of = _place(*sample.key), sample.key
+    return sample.place
 
 # %% ../../nbs/core/random.ipynb #9f6facd5
 Initializer = Callable[[np.random.Generator, tuple], np.ndarray]

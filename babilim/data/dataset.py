@@ -49,7 +49,9 @@ def _plain(token: Any) -> Any:
 
 
 def _failed(step: str, token: Any, error: Exception) -> SampleError:
-    return SampleError(f"{step} failed for the sample token {_plain(token)!r}: {type(error).__name__}: {error}", step)
+    failed = SampleError(f"{step} failed for the sample token {_plain(token)!r}: {type(error).__name__}: {error}", step)
+    failed.__cause__ = error
+    return failed
 
 # %% ../../nbs/data/dataset.ipynb #f1e8c9ae
 def _name_of(transformer: Callable) -> str:
@@ -67,7 +69,7 @@ def _transformed(transformers: Sequence[Callable], sample: tuple, token: Any) ->
     "The sample after all transformers."
     for transformer in transformers:
         try: sample = _pair(transformer(*sample))
-        except Exception as error: raise _failed(f"The transformer {_name_of(transformer)}", token, error) from error
+        except Exception as error: raise _failed(f"The transformer {_name_of(transformer)}", token, error)
     return sample
 
 # %% ../../nbs/data/dataset.ipynb #c2f21aa1
@@ -337,7 +339,7 @@ class Dataset(_TokenList):
 
     def _get(self, field: str, token: Any) -> Any:
         try: value = getattr(self, f"get_{field}")(token)
-        except Exception as error: raise _failed(f"{type(self).__name__}.get_{field}", token, error) from error
+        except Exception as error: raise _failed(f"{type(self).__name__}.get_{field}", token, error)
         return value.numpy() if isinstance(value, ITensor) else value
 
     def _stored(self, index: int) -> tuple:
@@ -345,14 +347,18 @@ class Dataset(_TokenList):
         if self.cache_dir is None: return self._prepare(index)
         return tuple(type(part)(*[field[0] for field in part]) for part in self._gathered([index]))
 
-    def _augmented(self, index: int, sample: tuple, place: Optional[int] = None) -> tuple:
-        if not self.realtime_transformers: return sample
-        try: return self._augmented_once(index, sample, place)
-        except SampleError as error: return self._again(error, lambda: self._augmented_once(index, self._stored(index)))  # a transformer may have changed `sample`
-
-    def _augmented_once(self, index: int, sample: tuple, place: Optional[int] = None) -> tuple:
+    def _augmented(self, index: int, sample: tuple, shared: Optional[random.SampleNumbers] = None, row: int = 0) -> tuple:
         self._at[0] = index
-        random.set_sample(self.epoch, index, place)
+        random.set_sample(self.epoch, index, shared, row)
+        try:
+            for transformer in self.realtime_transformers: sample = _pair(transformer(*sample))
+            return sample
+        except Exception as error: failed = _failed(f"The transformer {_name_of(transformer)}", self._kept[index], error)
+        return self._again(failed, lambda: self._augmented_once(index))
+
+    def _augmented_once(self, index: int) -> tuple:
+        sample = self._stored(index)  # anew, as a transformer may have changed it
+        random.set_sample(self.epoch, index)
         return _transformed(self.realtime_transformers, sample, self._kept[index])
 
     # ---- batches ----
@@ -374,8 +380,10 @@ class Dataset(_TokenList):
         return tuple(_finished(part, kind) for part, kind in zip(parts, self._kinds))
 
     def _all_checked(self, indices: Sequence[int]) -> list[int]:
-        if not isinstance(indices, np.ndarray) or indices.dtype.kind not in "iu" or indices.ndim != 1: return [self._checked(index) for index in indices]
-        return indices.tolist() if indices.size and 0 <= indices.min() and indices.max() < len(self) else [self._checked(index) for index in indices]
+        if isinstance(indices, np.ndarray) and indices.dtype.kind in "iu" and indices.ndim == 1:
+            indices = indices.tolist()
+            if indices and 0 <= min(indices) and max(indices) < len(self): return indices
+        return [self._checked(index) for index in indices]
 
     def _augmented_batch(self, indices: list[int], parts: tuple) -> list[tuple]:
         "All realtime transformers on the whole batch; the first time compared with what they do to single samples."
@@ -408,9 +416,9 @@ class Dataset(_TokenList):
 
     def _one_by_one(self, indices: list[int], parts: Optional[tuple]) -> list[tuple]: # the batch before augmentation, if it is there
         tokens = [*map(self._kept.__getitem__, indices)]
-        places = random.sample_places(self.epoch, indices) if self.realtime_transformers else repeat(None)
         stored = map(self._prepare, indices) if parts is None else zip(*[map(partial(tuple.__new__, type(part)), zip(*part)) for part in parts])
-        return [_stack(samples, tokens) for samples in zip(*map(self._augmented, indices, stored, places))]
+        if self.realtime_transformers: stored = map(self._augmented, indices, stored, repeat(random.SampleNumbers(self.epoch, indices)), range(len(indices)))
+        return [_stack(samples, tokens) for samples in zip(*stored)]
 
     def _gathered(self, indices: list[int]) -> Optional[tuple]:
         "A batch by one array index a field, where a cache allows it."
