@@ -16,6 +16,7 @@ from tasks import find
 MODULES = ("babilim", "numpy", "torch", "tensorflow")
 STARTERS = {"babilim-pytorch": "torch", "torch-preloaded": "torch", "babilim-tf2": "tensorflow", "tf-data": "tensorflow"}
 LAYERS, SAMPLES = (10, 100, 1000), (1000, 10_000, 100_000, 1_000_000)
+EPOCHS = 15  # of assembling, which takes so little time that a single disturbance is seen
 
 
 def median(values):
@@ -110,9 +111,9 @@ def flips():
 
 
 def microseconds(dataset, workers):
-    "A sample, in batches of 32: the median over three epochs, after one that fills caches."
+    "A sample, in batches of 32: the median over so many epochs, after one that fills caches."
     loader, found = dataset.to_dataloader(batch_size=32, num_threads=workers), []
-    for epoch in range(4):
+    for epoch in range(1 + EPOCHS):
         start = time.perf_counter()
         for _ in loader.arrays(epoch): pass
         found.append(1e6 * (time.perf_counter() - start) / len(dataset))
@@ -125,7 +126,7 @@ def by_torch():
     dataset = enlarged(None, [])
     data = torch.utils.data.TensorDataset(torch.from_numpy(dataset.images[:, None]).float() / 255, torch.from_numpy(dataset.labels).long())
     loader, found = torch.utils.data.DataLoader(data, batch_size=32, shuffle=True), []
-    for _ in range(4):
+    for _ in range(1 + EPOCHS):
         start = time.perf_counter()
         for _ in loader: pass
         found.append(1e6 * (time.perf_counter() - start) / len(data))

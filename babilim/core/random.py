@@ -96,9 +96,12 @@ def _start(sample: _Sample, epoch: int, index: Any) -> None:
 _MASK, _STEP = 2**64 - 1, 0x9E3779B97F4A7C15
 
 
-def _mixed(x: Any) -> Any: # a Python integer, or an array of uint64
-    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
-    x = (x ^ (x >> 27)) * 0x94D049BB133111EB & _MASK
+def _mixed(x: Any) -> Any: # a Python integer of up to 64 bits, or an array of uint64
+    grows = isinstance(x, int)  # an array keeps 64 bits by itself
+    x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9
+    if grows: x &= _MASK
+    x = (x ^ (x >> 27)) * 0x94D049BB133111EB
+    if grows: x &= _MASK
     return x ^ (x >> 31)
 
 

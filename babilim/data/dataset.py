@@ -60,7 +60,9 @@ def _name_of(transformer: Callable) -> str:
 
 def _pair(sample: Any) -> tuple:
     "The sample, if it is one."
-    if isinstance(sample, (tuple, list)) and len(sample) == 2 and hasattr(sample[0], "_fields") and hasattr(sample[1], "_fields"): return tuple(sample)
+    try: inp, outp = sample
+    except (TypeError, ValueError): inp = outp = None
+    if hasattr(inp, "_fields") and hasattr(outp, "_fields"): return inp, outp
     kinds = f"({', '.join(type(part).__name__ for part in sample)})" if isinstance(sample, (tuple, list)) else type(sample).__name__
     raise TypeError(f"a transformer returns two named tuples (inp, outp), not {kinds}")
 
