@@ -111,7 +111,7 @@ def flips():
 
 
 def microseconds(dataset, workers):
-    "A sample, in batches of 32: the median over so many epochs, after one that fills caches."
+    "A sample, in batches of 32: the median over EPOCHS epochs, after one that fills caches."
     loader, found = dataset.to_dataloader(batch_size=32, num_threads=workers), []
     for epoch in range(1 + EPOCHS):
         start = time.perf_counter()
@@ -137,7 +137,8 @@ def assemble():
     "Microseconds a sample: plain or cached, without and with a realtime transformer, by number of workers."
     import babilim
     babilim.set_backend("pytorch")
-    found, (flip, flip_by_generator) = {"torch DataLoader over tensors": {"0": by_torch()}}, flips()
+    found = {"torch DataLoader over tensors": {"0": by_torch()}}
+    flip, flip_by_generator = flips()
     for where in ("plain", "cached"):
         for how, transformers in (("", []), (", flipped", [flip]), (", flipped by NumPy's generator", [flip_by_generator])):
             with tempfile.TemporaryDirectory() as folder:

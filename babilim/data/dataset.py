@@ -49,9 +49,7 @@ def _plain(token: Any) -> Any:
 
 
 def _failed(step: str, token: Any, error: Exception) -> SampleError:
-    failed = SampleError(f"{step} failed for the sample token {_plain(token)!r}: {type(error).__name__}: {error}", step)
-    failed.__cause__ = error
-    return failed
+    return SampleError(f"{step} failed for the sample token {_plain(token)!r}: {type(error).__name__}: {error}", step)
 
 # %% ../../nbs/data/dataset.ipynb #f1e8c9ae
 def _name_of(transformer: Callable) -> str:
@@ -71,7 +69,7 @@ def _transformed(transformers: Sequence[Callable], sample: tuple, token: Any) ->
     "The sample after all transformers."
     for transformer in transformers:
         try: sample = _pair(transformer(*sample))
-        except Exception as error: raise _failed(f"The transformer {_name_of(transformer)}", token, error)
+        except Exception as error: raise _failed(f"The transformer {_name_of(transformer)}", token, error) from error
     return sample
 
 # %% ../../nbs/data/dataset.ipynb #c2f21aa1
@@ -341,7 +339,7 @@ class Dataset(_TokenList):
 
     def _get(self, field: str, token: Any) -> Any:
         try: value = getattr(self, f"get_{field}")(token)
-        except Exception as error: raise _failed(f"{type(self).__name__}.get_{field}", token, error)
+        except Exception as error: raise _failed(f"{type(self).__name__}.get_{field}", token, error) from error
         return value.numpy() if isinstance(value, ITensor) else value
 
     def _stored(self, index: int) -> tuple:
@@ -352,11 +350,8 @@ class Dataset(_TokenList):
     def _augmented(self, index: int, sample: tuple, shared: Optional[random.SampleNumbers] = None, row: int = 0) -> tuple:
         self._at[0] = index
         random.set_sample(self.epoch, index, shared, row)
-        try:
-            for transformer in self.realtime_transformers: sample = _pair(transformer(*sample))
-            return sample
-        except Exception as error: failed = _failed(f"The transformer {_name_of(transformer)}", self._kept[index], error)
-        return self._again(failed, lambda: self._augmented_once(index))
+        try: return _transformed(self.realtime_transformers, sample, self._kept[index])
+        except SampleError as error: return self._again(error, lambda: self._augmented_once(index))
 
     def _augmented_once(self, index: int) -> tuple:
         sample = self._stored(index)  # anew, as a transformer may have changed it
