@@ -1774,7 +1774,7 @@ def when(rate: Scalar, function: Callable) -> None:
     tf.cond(tf.math.is_nan(rate.variable), lambda: tf.constant(False), called)
 
 # %% ../../nbs/backends/tf.ipynb #1d0d13b2
-STEPS_PER_CALL = 64  # calling a graph costs as much as many a step
+STEPS_PER_CALL = 256  # calling a graph costs as much as many a step
 
 
 def _stacked(xs: Sequence[np.ndarray]) -> np.ndarray:

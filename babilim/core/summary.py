@@ -105,9 +105,6 @@ class SummaryRow(NamedTuple):
     bytes: int                 # of variables and output
 
 
-def _bytes(x: Any) -> int: return _size(x) * np.dtype(x.dtype if x.dtype != "bfloat16" else "float16").itemsize
-
-
 class _Seen:
     "What was seen of a module's calls."
     def __init__(self): self.output, self.output_bytes, self.multiply_adds, self.order = "", 0, 0, math.inf
@@ -125,7 +122,7 @@ def _look(model: Any, run: Callable[[], Any]) -> dict[int, _Seen]: # by id of th
         finally: stack.pop()
         tensors = [x for x in leaves(result) if isinstance(x, ITensor)]
         mine.output = ", ".join(str(x.shape) for x in tensors)
-        if not module.submodules: mine.output_bytes += sum(map(_bytes, tensors))
+        if not module.submodules: mine.output_bytes += sum(x.nbytes for x in tensors)
         return result
     def add(count: int) -> None: stack[-1].multiply_adds += count
     order: list[str] = []
@@ -155,7 +152,7 @@ def summarize(model: Any,                              # a module that is built
         mine = seen.get(id(module), _Seen())
         parameters = [(p, v) for p, v in own if v.trainable or p in frozen]
         row = SummaryRow(path or "/", type(module).__name__, mine.output, sum(_size(v) for _, v in parameters), sum(_size(v) for p, v in parameters if p not in frozen),
-                         sum(_size(v) for p, v in own if not v.trainable and p not in frozen), mine.multiply_adds, sum(_bytes(v) for _, v in own) + mine.output_bytes)
+                         sum(_size(v) for p, v in own if not v.trainable and p not in frozen), mine.multiply_adds, sum(v.nbytes for _, v in own) + mine.output_bytes)
         rows.append((mine.order, row))
     rows = [row for _, row in sorted(rows, key=lambda r: r[0])]
     return Summary(type(model).__name__, rows if depth is None else _folded(rows, depth), run is not None)

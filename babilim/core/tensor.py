@@ -5,6 +5,7 @@
 # %% ../../nbs/core/tensor.ipynb #98f8ac55
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, Callable, Iterator, Optional, Sequence, Union
 
@@ -450,7 +451,12 @@ class ITensor(_Operators, _Reductions, _Shapes, _NumPy):
     def size(self) -> int:
         "The number of values."
         if None in self.shape: raise TypeError(_NO_VALUE)
-        return int(np.prod(self.shape, dtype=int))
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        "The bytes that the values take."
+        return self.size * np.dtype("float16" if self.dtype == "bfloat16" else self.dtype).itemsize
 
     @property
     def dtype(self) -> str:

@@ -114,6 +114,7 @@ for each epoch
         on_steps_end
         every {log_interval} steps, and at the end: fetch losses and metrics
             on_interval
+            on_intervals
     on_train_end
     on_eval_start
     for each step of the dev pass

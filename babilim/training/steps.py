@@ -15,10 +15,10 @@ from ..core.backend import engine
 from ..core.tensor import ITensor, map_tree
 
 # %% auto #0
-__all__ = ['as_tensors', 'Group', 'grouped', 'Pace', 'ahead', 'Steps']
+__all__ = ['as_tensors', 'Group', 'most_together', 'grouped', 'Pace', 'ahead', 'Steps']
 
 # %% ../../nbs/training/steps.ipynb #e0d20ade
-_GROUP_BYTES = 2**26
+_GROUP_BYTES = 2**25
 
 
 def _structure(tree: Any) -> Any:
@@ -55,7 +55,12 @@ def _form(batch: Any) -> Any:
 
 
 def _bytes(batch: Any) -> int:
-    return sum(getattr(array, "nbytes", 0) for array in _arrays(batch))
+    return sum((array if isinstance(array, np.ndarray) else ITensor(array)).nbytes for array in _arrays(batch))
+
+
+def most_together(batch: Any) -> int:
+    "How many batches like this one are few megabytes."
+    return max(_GROUP_BYTES // max(_bytes(batch), 1), 1)
 
 
 def grouped(batches: Iterable[Any], most: Callable[[int], int], # batches taken so far -> how large the next group may be
@@ -66,8 +71,7 @@ def grouped(batches: Iterable[Any], most: Callable[[int], int], # batches taken 
         if group and _form(batch) != form:
             yield group
             taken, group = taken + len(group), []
-        if not group: limit = min(most(taken), max(_GROUP_BYTES // max(_bytes(batch), 1), 1))
-        if limit > 1 and not group: form = _form(batch)
+        if not group and (limit := most(taken)) > 1: limit, form = min(limit, most_together(batch)), _form(batch)
         group.append(batch)
         if len(group) >= limit:
             yield group
@@ -77,17 +81,19 @@ def grouped(batches: Iterable[Any], most: Callable[[int], int], # batches taken 
 # %% ../../nbs/training/steps.ipynb #e3663dd5
 class Pace:
     "The size of groups, by how long the last one took."
-    def __init__(self, interval: int,          # a group ends at each multiple of it
-                 most: Optional[int] = None):  # steps in a call; None: what the backend gains from
-        self.interval, self.most, self.size = interval, engine().STEPS_PER_CALL if most is None else most, 1
+    def __init__(self, interval: int,          # a group that reaches a multiple of it ends at one
+                 most: Optional[int] = None,   # steps in a call; None: what the backend gains from
+                 exact: bool = False):         # whether it ends at the first one
+        self.interval, self.most, self.exact, self.size = interval, engine().STEPS_PER_CALL if most is None else most, exact, 1
 
-    def __call__(self, taken: int) -> int:
+    def __call__(self, taken: int, limit: Optional[int] = None) -> int:
         "The size of the group after `taken` steps."
-        return min(self.size, self.interval - taken % self.interval)
+        size, left = min(self.size, limit or self.size), self.interval - taken % self.interval
+        return min(size, left) if self.exact or size < left else size - (size - left) % self.interval
 
     def took(self, seconds: float, count: int) -> None:
         "Learn from a group of `count` steps."
-        if seconds < 0.1 and count >= self.size // 2: self.size = min(2 * self.size, self.most)
+        if seconds < 0.2 and count >= self.size // 2: self.size = min(2 * self.size, self.most)
         elif seconds > 0.5: self.size = max(self.size // 2, 1)
 
 # %% ../../nbs/training/steps.ipynb #f3c06693

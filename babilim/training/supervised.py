@@ -31,7 +31,7 @@ from ..core.random import get_seed
 from ..core.tensor import GradientTape, ITensor, Tensor, leaves, map_tree, unwrap, wrap
 from ..data.dataset import Dataset
 from ..data.show import chosen
-from .callbacks import BaseCallback, CheckpointCallback, LogCallback, TensorboardCallback
+from .callbacks import BaseCallback, CheckpointCallback, Interval, LogCallback, TensorboardCallback
 from .callbacks.checkpoint_callback import checkpoints_in
 from .history import History
 from .losses import Loss
@@ -42,7 +42,7 @@ from .optimizers import LossScale, Optimizer
 from .optimizers.learning_rates import check_rate
 from .optimizers.accumulation import Accumulation
 from .show import ConfusionMatrix, confusion, show_results, show_worst, training_loop
-from .steps import Group, Pace, Steps, ahead, as_tensors, grouped
+from .steps import Group, Pace, Steps, ahead, as_tensors, grouped, most_together
 
 # %% auto #0
 __all__ = ['NativeLoader', 'Interrupted', 'StopSignals', 'record_run', 'RunState', 'SupervisedTrainer']
@@ -272,9 +272,9 @@ class SupervisedTrainer(RunState):
         self.history = History()
         self.config: Optional[Config] = None  # of the training data
         self.example: Any = None              # the first batch, for callbacks that look into the model
-        self.step_values: dict[str, np.ndarray] = {}  # loss and metrics of each step since the interval before
         self.variables: list[Tensor] = []
         self._means, self._state, self._stop, self._backup, self._origin = self._new_means(), None, StopSignals(), None, _origin(None, None)
+        self._rates: list[float] = []  # learning rates of the steps that were not looked at
         self._hook()
 
     # ---- the step ----
@@ -340,6 +340,7 @@ class SupervisedTrainer(RunState):
         self.model.train()
         steps.compile_for(self._settings())
         if self._backup.copying: self._backup.take(self.step)
+        self._rates = []
         with closing(self._groups(train, self.step, steps.pace)) as groups:
             for group in groups:
                 rates = self._learning_rates(len(group))
@@ -351,10 +352,11 @@ class SupervisedTrainer(RunState):
                 self.optimizer.lr = rates[-1]
                 self.step += len(group)
                 self._each("on_step_end")
+                self._rates += rates
                 self._each("on_steps_end", len(group))
-                if self.step % self.log_interval == 0: self._fetch(train)
+                self._look(train, self.step == self.steps_per_epoch)
                 self._check_stop()
-        self._fetch(train)
+        self._look(train, True)
         return self._means.means()
 
     def _evaluate(self, loader: Any, steps: Steps, notify: bool = False) -> dict[str, float]:
@@ -401,7 +403,7 @@ class SupervisedTrainer(RunState):
 
     def _groups(self, loader: Any, first: int, pace: Pace) -> Iterator[Group]:
         "The batches from batch `first` on, as many at a time as run in one call; few at first, as nothing runs while they are prepared."
-        def most(taken: int) -> int: return min(pace(taken), pace.most if taken > first else _FIRST_GROUP)
+        def most(taken: int) -> int: return pace(taken, max(4 * (taken - first), _FIRST_GROUP))
         def groups() -> Iterator[Group]:
             with closing(loader.arrays(self.epoch, first, most if pace.most > 1 else None) if hasattr(loader, "arrays") else loader.batches(self.epoch, first)) as batches:
                 for batches_of_group in grouped(batches, most, first): yield Group(batches_of_group)
@@ -442,7 +444,8 @@ class SupervisedTrainer(RunState):
             return {**values, "loss/total": loss.detach()}
         between = ("on_step_start", "on_step_end") if rate is not None else ("on_eval_step_end",)
         alone = not self.compile or any(self._methods[moment] for moment in between)
-        return Steps(run, rate, self.compile, Pace(self.log_interval, 1 if alone else None))
+        most = 1 if alone else min(engine().STEPS_PER_CALL, most_together(self.example))
+        return Steps(run, rate, self.compile, Pace(self.log_interval, most, exact=bool(self._methods["on_interval"])))
 
     def _build(self, train: Any) -> None:
         self._each("on_build_start")
@@ -469,23 +472,39 @@ class SupervisedTrainer(RunState):
         "Those of the model and of the loss."
         return {f"{part}{path}": v for part, module in (("model", self.model), ("loss", self.loss)) for path, v in module.named_variables.items()}
 
-    def _fetch(self, train: Any) -> None:
-        "Read the metrics that wait on the device; refuse to go on with a loss or weights that are not finite."
-        fetched = self.step_values = self._means.fetch()
-        if not fetched: return
-        losses = fetched["loss/total"]
-        bad = self.step - len(losses) + np.flatnonzero(~np.isfinite(losses))
-        if not len(bad) and not self._finite(): bad = np.array([self.step - 1])
-        if len(bad): self._refuse(train, bad, len(losses))
-        if self._means.latest: self._each("on_interval", self._means.latest)
+    def _look(self, train: Any, ends: bool) -> None:
+        "Read the metrics of the intervals that are over, or `ends`; refuse to go on with a loss or weights that are not finite."
+        found, dropped = [], self.dropped
+        while count := self._due(ends): found.append(self._interval(train, count))
+        if not found: return
+        if self.dropped == dropped and not self._finite(): self._refuse(train, np.array([self.step - 1]), found[-1])
+        found = [interval for interval in found if interval.metrics]
+        for interval in found: self._each("on_interval", interval.metrics)
+        if found: self._each("on_intervals", found)
+
+    def _due(self, ends: bool) -> int:
+        "The steps of the next interval, if all of them are done."
+        waiting = len(self._rates)
+        count = self.log_interval - (self.step - waiting) % self.log_interval
+        return count if count <= waiting else waiting if ends else 0
+
+    def _interval(self, train: Any, count: int) -> Interval:
+        "The next interval, of so many steps."
+        first, (*_, rate), self._rates = self.step - len(self._rates), self._rates[:count], self._rates[count:]
+        values = self._means.fetch(count)
+        interval = Interval(self.epoch * self.steps_per_epoch + first + count, self._means.latest, rate, values)
+        bad = first + np.flatnonzero(~np.isfinite(values["loss/total"]))
+        if len(bad): self._refuse(train, bad, interval)
+        return interval
 
     def _finite(self) -> bool:
-        "Whether all is finite; if so it is remembered, but at the end of an epoch, as the next one begins with that."
-        replayed = self._backup.copying and self.step < self.steps_per_epoch
+        "Whether all is finite; if so it is remembered, unless losses still wait to be looked at, or the next epoch will begin with that."
+        replayed = self._backup.copying and not self._rates and self.step < self.steps_per_epoch
         return self._backup.take_if_finite(self.step) if replayed else self._backup.finite()
 
-    def _refuse(self, train: Any, bad: np.ndarray, count: int) -> None:
-        "What is done about steps whose loss is not finite, of the last `count`."
+    def _refuse(self, train: Any, bad: np.ndarray, interval: Interval) -> None:
+        "What is done about steps of an interval whose loss is not finite."
+        count = len(interval.values["loss/total"])
         if self.on_nonfinite != "skip":
             step, reason = self._find_cause(train, int(bad[0]))
             raise NonFiniteError(f"Training is not finite in {self._where(train, step)}{reason} Try a lower learning rate, and look for bad values in the data.")

@@ -6,12 +6,20 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, NamedTuple, Optional, Sequence
 
 # %% auto #0
-__all__ = ['BaseCallback']
+__all__ = ['Interval', 'BaseCallback']
 
 # %% ../../../nbs/training/callbacks/base_callback.ipynb #899fd599
+class Interval(NamedTuple):
+    "What is known of `log_interval` training steps, or fewer where an epoch ends."
+    step: int                       # training steps of the run until its end
+    metrics: Mapping[str, float]    # means over its samples
+    learning_rate: float            # of its last step
+    values: Mapping[str, Sequence]  # of each name, a value for each of its steps
+
+
 class BaseCallback:
     "Override the moments you need; `self.trainer` is the trainer while `fit` runs."
     trainer: Any = None
@@ -32,6 +40,7 @@ class BaseCallback:
     def on_step_end(self) -> None: "After a training step."
     def on_steps_end(self, count: int) -> None: "After one or more training steps that ran in one call of the backend."
     def on_interval(self, metrics: Mapping[str, float]) -> None: "Metrics since the last interval were fetched."
+    def on_intervals(self, intervals: Sequence[Interval]) -> None: "Metrics of one or more intervals were fetched; some steps of later ones may be done."
     def on_train_end(self, metrics: Mapping[str, float]) -> None: "After the training steps of an epoch."
     def on_eval_start(self) -> None: "Before the dev pass."
     def on_eval_step_end(self) -> None: "After a step of the dev pass."

@@ -6,11 +6,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from ...core import logging
 from ...core.display import Display, svg_chart
-from .base_callback import BaseCallback
+from .base_callback import BaseCallback, Interval
 from .log_callback import format_metrics
 
 # %% auto #0
@@ -28,10 +28,11 @@ class LivePlotCallback(BaseCallback):
         self._train: dict[str, list[float]] = {}
         self._picture, self._drawn = None, 0.0
 
-    def on_interval(self, metrics: Mapping[str, float]) -> None:
+    def on_intervals(self, intervals: Sequence[Interval]) -> None:
         if not logging.in_notebook(): return
-        self._steps.append(self.trainer.global_step)
-        for name, value in metrics.items(): self._train.setdefault(name, []).append(value)
+        for interval in intervals:
+            self._steps.append(interval.step)
+            for name, value in interval.metrics.items(): self._train.setdefault(name, []).append(value)
         if time.monotonic() - self._drawn >= self.seconds: self._draw()
 
     def on_epoch_end(self, metrics: Mapping[str, float]) -> None:

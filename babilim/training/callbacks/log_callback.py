@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
-from typing import Mapping
+from typing import Mapping, Sequence
 
 from ...core import logging
-from .base_callback import BaseCallback
+from .base_callback import BaseCallback, Interval
 
 # %% auto #0
 __all__ = ['format_number', 'format_metrics', 'LogCallback']
@@ -51,9 +51,9 @@ class LogCallback(BaseCallback):
     def on_steps_end(self, count: int) -> None:
         self._bar.update(count)
 
-    def on_interval(self, metrics: Mapping[str, float]) -> None:
-        self._bar.set_postfix_str(format_metrics(metrics), refresh=False)
-        logging.log_progress(self._goal("Training"), self.trainer.step / self.trainer.steps_per_epoch, metrics["loss/total"])
+    def on_intervals(self, intervals: Sequence[Interval]) -> None:
+        self._bar.set_postfix_str(format_metrics(intervals[-1].metrics), refresh=False)
+        for interval in intervals: logging.log_progress(self._goal("Training"), interval.step / self.trainer.steps_per_epoch - self.trainer.epoch, interval.metrics["loss/total"])
 
     def on_train_end(self, metrics: Mapping[str, float]) -> None:
         logging.close_bar()

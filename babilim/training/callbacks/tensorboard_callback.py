@@ -10,7 +10,7 @@ import math
 import os
 import struct
 import time
-from typing import Any, Callable, Mapping, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from ...core.module import Module
 from ...core.summary import watching
 from ...core.tensor import GradientTape, ITensor, leaves
 from ..nonfinite import Backup
-from .base_callback import BaseCallback
+from .base_callback import BaseCallback, Interval
 
 # %% auto #0
 __all__ = ['EventWriter', 'model_graph', 'hyperparameters', 'TensorboardCallback']
@@ -170,8 +170,8 @@ class TensorboardCallback(BaseCallback):
             self._given_up = True
             logging.warn(f"TensorBoard events can't be written, training goes on without: {problem}.")
 
-    def _scalars(self, split: str, values: Mapping[str, float], steps_ago: int = 0) -> None:
-        self._write(split, lambda writer: writer.scalars(values, self.trainer.global_step - steps_ago))
+    def _scalars(self, split: str, values: Mapping[str, float], step: Optional[int] = None) -> None:
+        self._write(split, lambda writer: writer.scalars(values, self.trainer.global_step if step is None else step))
 
     def on_build_end(self) -> None:
         self._reset(self.trainer.global_step)
@@ -183,11 +183,11 @@ class TensorboardCallback(BaseCallback):
         with open(path, "rb") as file: png = file.read()
         self._write(SPLIT_TRAIN, lambda writer: writer.image(os.path.splitext(name)[0], png, self.trainer.global_step))
 
-    def on_interval(self, metrics: Mapping[str, float]) -> None:
-        if not self.each_step: return self._scalars(SPLIT_TRAIN, {**metrics, "learning_rate": self.trainer.optimizer.lr})
-        values = self.trainer.step_values
-        for i, row in enumerate(zip(*values.values())): self._scalars(SPLIT_TRAIN, dict(zip(values, row)), len(values["loss/total"]) - 1 - i)
-        self._scalars(SPLIT_TRAIN, {"learning_rate": self.trainer.optimizer.lr})
+    def on_intervals(self, intervals: Sequence[Interval]) -> None:
+        for step, metrics, learning_rate, values in intervals:
+            rows = zip(*values.values()) if self.each_step else []
+            for at, row in enumerate(rows, step + 1 - len(values["loss/total"])): self._scalars(SPLIT_TRAIN, dict(zip(values, row)), at)
+            self._scalars(SPLIT_TRAIN, {**({} if self.each_step else metrics), "learning_rate": learning_rate}, step)
 
     def on_train_end(self, metrics: Mapping[str, float]) -> None:
         self._scalars(SPLIT_TRAIN, {f"epoch/{name}": value for name, value in metrics.items()})

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Callable, Mapping
+from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
 
@@ -31,12 +31,7 @@ class RunningMeans:
         self.latest: dict[str, float] = {}  # means over the samples of the last fetch
         self._waiting: list[tuple[Mapping[str, ITensor], int]] = []
         self._most = 0  # how many may wait
-        self._forget()
-
-    def _forget(self) -> None:
-        self._values: dict[str, list[float]] = {}
-        self._weights: dict[str, list[int]] = {}
-        self._parts: dict[str, list[np.ndarray]] = {}
+        self._found: list[tuple[dict[str, np.ndarray], int]] = []  # what was read, but not counted
 
     def add(self, values: Mapping[str, ITensor], # means over a batch, or vectors of them for several batches; statistics have an axis more
             samples: int                         # in each batch
@@ -56,28 +51,39 @@ class RunningMeans:
             for name, value in values.items():
                 shape = value.shape
                 numbers[name] = found[at:at + math.prod(shape)]
-                if name in metrics: numbers[name] = numbers[name].reshape(shape if len(shape) == 2 else (1, *shape))
                 at += numbers[name].size
-            self._take(numbers, samples, metrics)
+                if name in metrics: numbers[name] = numbers[name].reshape(shape if len(shape) == 2 else (1, *shape))
+            self._found.append((numbers, samples))
 
-    def _take(self, numbers: Mapping[str, np.ndarray], samples: int, metrics: Mapping[str, Any]) -> None:
-        for name, values in numbers.items():
-            if name in metrics:
-                if self.finite_only and "loss/total" in numbers: values = values[np.isfinite(numbers["loss/total"])]
-                self._parts.setdefault(name, []).extend(values)
-            else:
-                self._values.setdefault(name, []).extend(values.tolist())
-                self._weights.setdefault(name, []).extend([samples] * len(values))
+    def _next(self, count: Optional[int]) -> list[tuple[dict[str, np.ndarray], int]]:
+        "Of what was read, the values of the next `count` steps."
+        found, done = [], 0
+        while self._found and (count is None or done < count):
+            numbers, samples = self._found.pop(0)
+            steps = len(next(iter(numbers.values())))
+            if count is not None and done + steps > count:
+                self._found.insert(0, ({name: values[count - done:] for name, values in numbers.items()}, samples))
+                numbers = {name: values[:count - done] for name, values in numbers.items()}
+            found.append((numbers, samples))
+            done += steps
+        return found
 
-    def fetch(self) -> dict[str, np.ndarray]: # of each name the values since the last fetch
+    def fetch(self, count: Optional[int] = None # of the steps since the last fetch, that many; None: all
+             ) -> dict[str, np.ndarray]:        # of each name the values
         "Read what waits; this is the one moment that waits for the device."
         self._read()
-        self.latest, fetched = {}, {name: np.array(values) for name, values in self._values.items()}
-        for name, values in fetched.items(): self._count(name, values, np.array(self._weights[name]))
-        metrics = self.metrics() if self._parts else {}
-        for name, parts in self._parts.items(): self._merge(name, metrics[name], parts)
-        self._forget()
+        steps, self.latest, fetched = self._next(count), {}, {}
+        metrics = self.metrics() if steps else {}
+        for name in dict.fromkeys(name for numbers, _ in steps for name in numbers if name not in metrics):
+            found = [(numbers[name], samples) for numbers, samples in steps if name in numbers]
+            fetched[name] = np.concatenate([values for values, _ in found])
+            self._count(name, fetched[name], np.repeat([samples for _, samples in found], [len(values) for values, _ in found]))
+        for name in metrics: self._merge(name, metrics[name], [part for numbers, _ in steps if name in numbers for part in self._that_count(numbers, name)])
         return fetched
+
+    def _that_count(self, numbers: Mapping[str, np.ndarray], name: str) -> np.ndarray:
+        "The statistics that do not belong to a loss that is not finite."
+        return numbers[name][np.isfinite(numbers["loss/total"])] if self.finite_only and "loss/total" in numbers else numbers[name]
 
     def _count(self, name: str, values: np.ndarray, weights: np.ndarray) -> None:
         if self.finite_only: values, weights = values[np.isfinite(values)], weights[np.isfinite(values)]
@@ -104,13 +110,12 @@ class RunningMeans:
         "Sums and counts, for a checkpoint in the middle of an epoch; what waits is counted, and goes on waiting."
         whole, metrics = RunningMeans(self.finite_only, self.metrics), self.metrics()
         whole.sums, whole.counts, whole.statistics = dict(self.sums), dict(self.counts), {name: [*parts] for name, parts in self.statistics.items()}
-        whole._waiting, whole._values, whole._weights, whole._parts = self._waiting, *({name: [*values] for name, values in part.items()} for part in (self._values, self._weights, self._parts))
+        whole._waiting, whole._found = self._waiting, [*self._found]
         whole.fetch()
         merged = {name: metrics[name].merge(parts) for name, parts in whole.statistics.items() if name in metrics}
         return {"sums": whole.sums, "counts": whole.counts, **({"statistics": merged} if merged else {})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         "Go on from sums, counts and statistics."
-        self.sums, self.counts, self._waiting = dict(state["sums"]), dict(state["counts"]), []
+        self.sums, self.counts, self._waiting, self._found = dict(state["sums"]), dict(state["counts"]), [], []
         self.statistics = {name: [np.asarray(vector, "float64")] for name, vector in state.get("statistics", {}).items()}
-        self._forget()
