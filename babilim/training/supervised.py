@@ -490,7 +490,8 @@ class SupervisedTrainer(RunState):
 
     def _interval(self, train: Any, count: int) -> Interval:
         "The next interval, of so many steps."
-        first, (*_, rate), self._rates = self.step - len(self._rates), self._rates[:count], self._rates[count:]
+        first = self.step - len(self._rates)
+        rate, self._rates = self._rates[count - 1], self._rates[count:]
         values = self._means.fetch(count)
         interval = Interval(self.epoch * self.steps_per_epoch + first + count, self._means.latest, rate, values)
         bad = first + np.flatnonzero(~np.isfinite(values["loss/total"]))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
@@ -31,7 +32,7 @@ class RunningMeans:
         self.latest: dict[str, float] = {}  # means over the samples of the last fetch
         self._waiting: list[tuple[Mapping[str, ITensor], int]] = []
         self._most = 0  # how many may wait
-        self._found: list[tuple[dict[str, np.ndarray], int]] = []  # what was read, but not counted
+        self._found: deque[tuple[dict[str, np.ndarray], int]] = deque()  # what was read, but not counted
 
     def add(self, values: Mapping[str, ITensor], # means over a batch, or vectors of them for several batches; statistics have an axis more
             samples: int                         # in each batch
@@ -59,10 +60,10 @@ class RunningMeans:
         "Of what was read, the values of the next `count` steps."
         found, done = [], 0
         while self._found and (count is None or done < count):
-            numbers, samples = self._found.pop(0)
+            numbers, samples = self._found.popleft()
             steps = len(next(iter(numbers.values())))
             if count is not None and done + steps > count:
-                self._found.insert(0, ({name: values[count - done:] for name, values in numbers.items()}, samples))
+                self._found.appendleft(({name: values[count - done:] for name, values in numbers.items()}, samples))
                 numbers = {name: values[:count - done] for name, values in numbers.items()}
             found.append((numbers, samples))
             done += steps
@@ -110,12 +111,12 @@ class RunningMeans:
         "Sums and counts, for a checkpoint in the middle of an epoch; what waits is counted, and goes on waiting."
         whole, metrics = RunningMeans(self.finite_only, self.metrics), self.metrics()
         whole.sums, whole.counts, whole.statistics = dict(self.sums), dict(self.counts), {name: [*parts] for name, parts in self.statistics.items()}
-        whole._waiting, whole._found = self._waiting, [*self._found]
+        whole._waiting, whole._found = self._waiting, self._found.copy()
         whole.fetch()
         merged = {name: metrics[name].merge(parts) for name, parts in whole.statistics.items() if name in metrics}
         return {"sums": whole.sums, "counts": whole.counts, **({"statistics": merged} if merged else {})}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         "Go on from sums, counts and statistics."
-        self.sums, self.counts, self._waiting, self._found = dict(state["sums"]), dict(state["counts"]), [], []
+        self.sums, self.counts, self._waiting, self._found = dict(state["sums"]), dict(state["counts"]), [], deque()
         self.statistics = {name: [np.asarray(vector, "float64")] for name, vector in state.get("statistics", {}).items()}
