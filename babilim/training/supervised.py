@@ -271,7 +271,7 @@ class SupervisedTrainer(RunState):
         self.epoch, self.step, self.epochs, self.steps_per_epoch, self.eval_steps = 0, 0, 0, 0, 0
         self.history = History()
         self.config: Optional[Config] = None  # of the training data
-        self.example: Any = None              # the first batch, for callbacks that look into the model
+        self.example: Any = ()                # the first batch, for callbacks that look into the model
         self.variables: list[Tensor] = []
         self._means, self._state, self._stop, self._backup, self._origin = self._new_means(), None, StopSignals(), None, _origin(None, None)
         self._rates: list[float] = []  # learning rates of the steps that were not looked at
