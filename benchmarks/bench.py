@@ -55,9 +55,9 @@ def add(results, found):
     if "device" in found: lists["device"] = found["device"]
 
 
-def measure(task, contenders, rounds, quick):
-    "A task: every contender, in turn, so many times."
-    results, small = {}, {"batches": max(2, find(task).batches // 4), "epochs": 1} if quick else {}
+def measure(task, contenders, rounds, quick, results):
+    "A task: every contender, in turn, so many times, added to `results`."
+    small = {"batches": max(2, find(task).batches // 4), "epochs": 1} if quick else {}
     for number in range(rounds):
         for name in contenders:
             found = run_quietly(name, task, attempts=1 if quick else 3, **small)
@@ -201,9 +201,10 @@ def read(path):
 
 def bench(args):
     results = {"date": datetime.date.today().isoformat(), "machine": machine(), "versions": versions(), "quick": args.quick, "tasks": {}, "extras": {}}
-    if args.add and os.path.exists(args.out): results.update({key: read(args.out)[key] for key in ("tasks", "extras")})
+    if (args.add or args.more) and os.path.exists(args.out): results.update({key: read(args.out)[key] for key in ("tasks", "extras")})
     for task in args.tasks:
-        results["tasks"][task] = measure(task, args.contenders, args.rounds, args.quick)
+        before = results["tasks"].get(task, {}) if args.more else {}
+        results["tasks"][task] = measure(task, args.contenders, args.rounds, args.quick, before)
         save(args.out, results)
     for task in args.tasks: show_task(task, results["tasks"][task])
     if args.extras:
@@ -224,6 +225,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="one round of fewer steps and no extras: whether everything runs, not how fast")
     parser.add_argument("--extras", action=argparse.BooleanOptionalAction, help="start, data and growth; by default in a full run")
     parser.add_argument("--add", action="store_true", help="keep what the file holds of other tasks")
+    parser.add_argument("--more", action="store_true", help="add rounds to those in the file; contenders are compared in rounds that both have")
     parser.add_argument("--out", help="default: results.json beside this file; results-part.json if something is left out")
     args = parser.parse_args()
     full = not args.quick and set(args.tasks) == set(TASKS) and set(args.contenders) == set(CONTENDERS)
