@@ -82,9 +82,9 @@ def grouped(batches: Iterable[Any], most: Callable[[int], int], # batches taken 
 class Pace:
     "The size of groups, by how long the last one took."
     def __init__(self, interval: int,          # a group that reaches a multiple of it ends at one
-                 most: Optional[int] = None,   # steps in a call; None: what the backend gains from
+                 most: int,                    # steps in a call
                  exact: bool = False):         # whether it ends at the first one
-        self.interval, self.most, self.exact, self.size = interval, engine().STEPS_PER_CALL if most is None else most, exact, 1
+        self.interval, self.most, self.exact, self.size = interval, most, exact, 1
 
     def __call__(self, taken: int, limit: Optional[int] = None) -> int:
         "The size of the group after `taken` steps."

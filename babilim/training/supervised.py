@@ -251,7 +251,7 @@ class SupervisedTrainer(RunState):
                  optimizer: Optimizer,
                  callbacks: Optional[Sequence[BaseCallback]] = None, # None: LogCallback, CheckpointCallback and TensorboardCallback
                  compile: bool = True,     # whether the backend compiles the step; False runs its Python code each time
-                 log_interval: int = 50,   # steps between two looks at loss and metrics
+                 log_interval: int = 50,   # steps whose loss and metrics are reported together
                  precision: str = "fp32",  # `bf16` or `fp16`: products in 16 bits; weights, sums and losses keep 32
                  accumulate: int = 1,      # batches whose gradients make one update, that of the large batch
                  on_nonfinite: str = "raise", # what a loss, gradient or weight that is not finite does: `raise`, `skip` the step, or `rollback` to a checkpoint

@@ -74,7 +74,7 @@ class RunningMeans:
         "Read what waits; this is the one moment that waits for the device."
         self._read()
         steps, self.latest, fetched = self._next(count), {}, {}
-        metrics = self.metrics() if steps else {}
+        metrics = self.metrics() if any(values.ndim == 2 for numbers, _ in steps for values in numbers.values()) else {}
         for name in dict.fromkeys(name for numbers, _ in steps for name in numbers if name not in metrics):
             found = [(numbers[name], samples) for numbers, samples in steps if name in numbers]
             fetched[name] = np.concatenate([values for values, _ in found])
