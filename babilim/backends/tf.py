@@ -1312,10 +1312,21 @@ def _scores(q: tf.Tensor, k: tf.Tensor, mask: Optional[tf.Tensor]) -> tf.Tensor:
     return scores if mask is None else scores + tf.cast(~mask, q.dtype) * (q.dtype.min / 2)  # halved: a score is added to it
 
 
+@tf.custom_gradient
+def _weighted(scores: tf.Tensor, v: tf.Tensor) -> tuple:
+    "softmax(scores) v."
+    shares = tf.nn.softmax(scores)
+    y = tf.matmul(shares, v)
+    def gradient(dy):
+        centre = tf.reduce_sum(dy * y, -1, keepdims=True)
+        return shares * (tf.matmul(dy, v, transpose_b=True) - centre), tf.matmul(shares, dy, transpose_a=True)
+    return y, gradient
+
+
 def scaled_dot_product_attention(q: tf.Tensor, k: tf.Tensor, v: tf.Tensor, mask: Optional[tf.Tensor], causal: bool) -> tf.Tensor:
     "softmax(q kᵀ / √features) v, each (batch, heads, length, features); keys only where `mask`, causal: not after the query; 0 where there is none."
     mask = _attention_mask(mask, causal, q, k)
-    y = tf.matmul(tf.nn.softmax(_scores(q, k, mask)), v)
+    y = _weighted(_scores(q, k, mask), v)
     return y if mask is None else y * tf.cast(tf.reduce_any(mask, -1, keepdims=True), q.dtype)
 
 

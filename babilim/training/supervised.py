@@ -445,7 +445,7 @@ class SupervisedTrainer(RunState):
         between = ("on_step_start", "on_step_end") if rate is not None else ("on_eval_step_end",)
         alone = not self.compile or any(self._methods[moment] for moment in between)
         most = 1 if alone else min(engine().STEPS_PER_CALL, most_together(self.example))
-        return Steps(run, rate, self.compile, Pace(self.log_interval, most, exact=bool(self._methods["on_interval"])))
+        return Steps(run, rate, self.compile, Pace(self.log_interval, most, exact=rate is not None and bool(self._methods["on_interval"])))
 
     def _build(self, train: Any) -> None:
         self._each("on_build_start")
@@ -477,7 +477,7 @@ class SupervisedTrainer(RunState):
         found, dropped = [], self.dropped
         while count := self._due(ends): found.append(self._interval(train, count))
         if not found: return
-        if self.dropped == dropped and not self._finite(): self._refuse(train, np.array([self.step - 1]), found[-1])
+        if self.dropped == dropped and not self._finite(): self._refuse(train, np.array([self.step - 1]), len(found[-1].values["loss/total"]))
         found = [interval for interval in found if interval.metrics]
         for interval in found: self._each("on_interval", interval.metrics)
         if found: self._each("on_intervals", found)
@@ -495,7 +495,7 @@ class SupervisedTrainer(RunState):
         values = self._means.fetch(count)
         interval = Interval(self.epoch * self.steps_per_epoch + first + count, self._means.latest, rate, values)
         bad = first + np.flatnonzero(~np.isfinite(values["loss/total"]))
-        if len(bad): self._refuse(train, bad, interval)
+        if len(bad): self._refuse(train, bad, count)
         return interval
 
     def _finite(self) -> bool:
@@ -503,9 +503,8 @@ class SupervisedTrainer(RunState):
         replayed = self._backup.copying and not self._rates and self.step < self.steps_per_epoch
         return self._backup.take_if_finite(self.step) if replayed else self._backup.finite()
 
-    def _refuse(self, train: Any, bad: np.ndarray, interval: Interval) -> None:
-        "What is done about steps of an interval whose loss is not finite."
-        count = len(interval.values["loss/total"])
+    def _refuse(self, train: Any, bad: np.ndarray, count: int) -> None:
+        "What is done about steps that are not finite, among the last `count`."
         if self.on_nonfinite != "skip":
             step, reason = self._find_cause(train, int(bad[0]))
             raise NonFiniteError(f"Training is not finite in {self._where(train, step)}{reason} Try a lower learning rate, and look for bad values in the data.")
