@@ -172,6 +172,11 @@ def _digest(tokens: Sequence) -> str:
     return hashlib.sha256(repr([_plain(token) for token in tokens]).encode()).hexdigest()
 
 # %% ../../nbs/data/dataset.ipynb #cc957d14
+def _items(sequence: Sequence, indices: list[int]) -> tuple:
+    "Those at the indices, by one call for all of them."
+    return operator.itemgetter(*indices)(sequence) if len(indices) > 1 else (sequence[indices[0]],)
+
+
 class _Rows:
     "Sample arrays whose rows are those of the tokens."
     def __init__(self, cache: Optional[SampleArrays], # None: these samples can't be kept
@@ -179,9 +184,9 @@ class _Rows:
                  tokens: Sequence, prepare: Callable): # prepares the sample of an index
         self.cache, self.key, self.tokens, self.prepare = cache, key, list(tokens), prepare
 
-    def belong(self, rows: np.ndarray, tokens: list) -> bool:
+    def belong(self, rows: np.ndarray, tokens: tuple) -> bool:
         "Whether these rows are those of these tokens."
-        return list(map(self.tokens.__getitem__, rows.tolist())) == tokens
+        return _items(self.tokens, rows.tolist()) == tokens
 
     def read(self, rows: np.ndarray, indices: list, kinds: Sequence[type]) -> tuple:
         "A batch; samples that are not there yet are prepared first."
@@ -412,14 +417,14 @@ class Dataset(_TokenList):
                                   "Make them give the same values and dtypes, with as many calls of random.sample_uniform(); or leave call_batch out.")
 
     def _one_by_one(self, indices: list[int], parts: Optional[tuple]) -> list[tuple]: # the batch before augmentation, if it is there
-        tokens = [*map(self._kept.__getitem__, indices)]
+        tokens = _items(self._kept, indices)
         stored = map(self._prepare, indices) if parts is None else zip(*[map(partial(tuple.__new__, type(part)), zip(*part)) for part in parts])
         if self.realtime_transformers: stored = map(self._augmented, indices, stored, repeat(random.SampleNumbers(self.epoch, indices)), range(len(indices)))
         return [_stack(samples, tokens) for samples in zip(*stored)]
 
     def _gathered(self, indices: list[int]) -> Optional[tuple]:
         "A batch by one array index a field, where a cache allows it."
-        rows, tokens = self._rows(indices), list(map(self._kept.__getitem__, indices))
+        rows, tokens = self._rows(indices), _items(self._kept, indices)
         store = self._cache_of(indices, rows, tokens)
         if store is None: return None
         try: return store.read(rows, indices, self._kinds)
@@ -428,7 +433,7 @@ class Dataset(_TokenList):
             store.cache = None  # samples that differ in shape or dtype can't be rows of an array
             return None
 
-    def _cache_of(self, indices: list[int], rows: np.ndarray, tokens: list) -> Optional[_Rows]:
+    def _cache_of(self, indices: list[int], rows: np.ndarray, tokens: tuple) -> Optional[_Rows]:
         for _ in range(2):
             store = self.open_cache(indices[0])
             if store is None or store.belong(rows, tokens): return store
@@ -466,7 +471,7 @@ class Dataset(_TokenList):
     def share_cache(self, index: int, epoch: int) -> None:
         "Open the cache before workers are forked, so that they share it."
         indices = self.taken([index], epoch)
-        self._cache_of(indices, self._rows(indices), [self.token(indices[0])])
+        self._cache_of(indices, self._rows(indices), (self.token(indices[0]),))
 
     def _cache_key(self) -> dict:
         "What the arrays depend on."
