@@ -49,14 +49,23 @@ def versions():
 # ---- measuring ----
 def add(results, found):
     "Append what one process found to the lists of its contender."
-    lists = results.setdefault(found["contender"], {})
+    lists = results[found["contender"]]
     if "error" in found: lists.setdefault("errors", []).append(found["error"])
-    for key in KEPT: lists.setdefault(key, []).append(found.get(key))
+    for key in KEPT: lists[key].append(found.get(key))
     if "device" in found: lists["device"] = found["device"]
+
+
+def line_up(results, contenders):
+    "Lists of the same length for all contenders, those that are to run now too: a round has one place in all of them."
+    for name in contenders: results.setdefault(name, {})
+    longest = max(len(lists.get("ms_per_step", [])) for lists in results.values())
+    for lists in results.values():
+        for key in KEPT: lists.setdefault(key, []).extend([None] * (longest - len(lists[key])))
 
 
 def measure(task, contenders, rounds, quick, results):
     "A task: every contender, in turn, so many times, added to `results`."
+    line_up(results, contenders)
     small = {"batches": max(2, find(task).batches // 4), "epochs": 1} if quick else {}
     for number in range(rounds):
         for name in contenders:
