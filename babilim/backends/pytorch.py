@@ -30,9 +30,10 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
            'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam', 'rmsprop',
            'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear', 'average',
-           'when', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable',
-           'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_module',
-           'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'when', 'leaves_a_core', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
+           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
+           'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
+           'seed_native']
 
 # %% ../../nbs/backends/pytorch.ipynb #68342aa2
 import builtins
@@ -1336,7 +1337,13 @@ def when(rate: Scalar, function: Callable) -> None:
     if rate.value is not None: function()
 
 # %% ../../nbs/backends/pytorch.ipynb #60eda652
-STEPS_PER_CALL = 1  # a step starts its operations one by one, so a call of several steps would gain nothing
+STEPS_PER_CALL = 32  # from there on a larger call would save nothing that counts
+
+
+def leaves_a_core() -> bool:
+    "Whether a thread can prepare batches while a step computes, without holding it up."
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return _device.type != "cpu" or torch.get_num_threads() < cores
 
 
 def load_batches(batches: Sequence[Sequence[Any]]) -> list:
@@ -1434,8 +1441,10 @@ class _Record:
         for operation in recorder.operations:
             made_by.update(dict.fromkeys(operation.results(), operation))
             self._rename(operation, made_by)
-        self.names, returned = list(results), [self._current(recorder._name(x)) for x in results.values()]
-        self.text = self._source(recorder.arguments, self._needed(recorder.operations, returned), returned)
+        self.names, self.arguments = list(results), recorder.arguments
+        self.returned = [self._current(recorder._name(x)) for x in results.values()]
+        self.operations = self._needed(recorder.operations)
+        self.text = self._source()
 
     def _current(self, x: Any) -> Any:
         return self.renamed.get(x, x) if isinstance(x, _Name) else x
@@ -1448,8 +1457,8 @@ class _Record:
         source = made_by.get(operation.args[0])
         if source is not None and source.function is operation.function: self.renamed[operation.outputs] = source.args[0]
 
-    def _needed(self, operations: list, returned: list) -> list: # with what can be freed after each
-        needed, kept = set(returned), []
+    def _needed(self, operations: list) -> list: # with what can be freed after each
+        needed, kept = set(self.returned), []
         for operation in reversed(operations):
             if not operation.matters(needed): continue
             frees = [name for name in dict.fromkeys([*operation.inputs(), *operation.results()]) if name.startswith("x") and name not in needed]
@@ -1457,14 +1466,14 @@ class _Record:
             needed.update(operation.inputs())
         return kept[::-1]
 
-    def _source(self, arguments: list, operations: list, returned: list) -> str:
-        lines = [f"def program({', '.join(arguments)}):"]
-        for operation, frees in operations:
+    def _source(self) -> str:
+        lines = [f"def program({', '.join(self.arguments)}):"]
+        for operation, frees in self.operations:
             given = [*map(self._expression, operation.args), *(f"{k}={self._expression(v)}" for k, v in operation.kwargs.items())]
             call = f"{self._constant(operation.function)}({', '.join(given)})"
             lines.append(f"{_pattern(operation.outputs)} = {call}" if operation.results() else call)
             if frees: lines.append(f"del {', '.join(frees)}")
-        return "\n    ".join([*lines, f"return [{', '.join(returned)}]"])
+        return "\n    ".join([*lines, f"return [{', '.join(self.returned)}]"])
 
     def _expression(self, value: Any) -> str:
         if isinstance(value, (list, tuple)): return f"[{', '.join(map(self._expression, value))}]"
@@ -1483,22 +1492,93 @@ class _Record:
         return builtins.all(x is y or x.dtype == y.dtype and torch.equal(x, y) for x, y in pairs)
 
     def function(self) -> Callable:
-        names = {**self.outside, **{name: _replayed(value) for name, value in self.constants.items()}}
+        "What runs it."
+        try: return _without_python(self)
+        except (RuntimeError, TypeError): return self._in_python()  # a graph can't hold it
+
+    def _in_python(self) -> Callable:
+        names = {**self.outside, **{name: getattr(value, "_op", value) for name, value in self.constants.items()}}  # an operation past its Python layer
         exec(self.text, names)
         return names["program"]
-
-
-def _replayed(value: Any) -> Any:
-    "An operation as a replay calls it, past the Python layer; a constant as it is."
-    if value is not torch.ops.aten.mkldnn_rnn_layer.default: return getattr(value, "_op", value)
-    def training(*args: Any) -> Any:  # it keeps what its derivative needs only where gradients are on
-        with torch.enable_grad(), torch._C._AutoDispatchBelowAutograd(): return value._op(*args)
-    return training
 
 
 def _pattern(outputs: Any) -> str:
     "The left side of an assignment."
     return outputs if isinstance(outputs, str) else f"[{', '.join(map(_pattern, outputs))}]"
+
+# %% ../../nbs/backends/pytorch.ipynb #caae6dc8
+_TENSOR = torch._C.TensorType.get()
+_MEMORY_FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)  # by their numbers in C++
+
+
+def _as_kind(value: Any, kind: str) -> Any:
+    "A constant as an argument of this type takes it."
+    if isinstance(value, torch.memory_format): return _MEMORY_FORMATS.index(value)
+    if not kind.removeprefix("Optional[").startswith(("float", "List[float")): return value
+    return [float(x) for x in value] if isinstance(value, (list, tuple)) else value if value is None else float(value)
+
+
+def _kinds(schema: Any) -> list:
+    "Names and types of the arguments."
+    return [(a.name, str(a.type)) for a in schema.arguments]
+
+
+class _Graph:
+    "A record as a graph for PyTorch's own interpreter."
+    def __init__(self, record: _Record):
+        self.graph, self.values = torch._C.Graph(), {}
+        for name in record.arguments: self._name(name, self._typed(self.graph.addInput(), _TENSOR))
+        self._name([*record.outside], self._typed(self.graph.addInput(), torch._C.ListType(_TENSOR)))
+        for operation, _ in record.operations: self._add(operation)
+        self.graph.registerOutput(self._value([*record.returned, *record.arguments], torch._C.ListType(_TENSOR)))
+        self.graph.alias_db()  # an operation that the interpreter doesn't know is an error here and not in the first step
+
+    def _add(self, operation: _Operation) -> None:
+        schema = operation.function._schema
+        given = {**dict(zip([a.name for a in schema.arguments], operation.args)), **operation.kwargs}
+        values = [given.get(a.name, a.default_value) for a in schema.arguments]
+        inputs = [self._value(value, a.type) for value, a in zip(values, schema.arguments)]
+        node, outputs = self._node(schema.name, inputs, [r.type for r in schema.returns])
+        kinds = [(name, "number" if kind == "Tensor" and type(value) in (int, float, complex) else kind) for (name, kind), value in zip(_kinds(schema), values)]
+        if "(no schema)" in node.schema() or _kinds(torch._C.parse_schema(node.schema())) != kinds: raise TypeError(f"{schema} was taken for {node.schema()}")
+        for name, value in zip(operation.outputs if len(outputs) > 1 else [operation.outputs], outputs): self._name(name, value)
+
+    def _node(self, kind: str, inputs: list, types: list) -> tuple[Any, list]: # and its outputs
+        node = self.graph.insertNode(self.graph.create(kind, inputs, len(types)))
+        return node, [self._typed(value, type) for value, type in zip(node.outputs(), types)]
+
+    def _typed(self, value: Any, type: Any) -> Any:
+        value.setType(type)
+        return value
+
+    def _name(self, names: Any, value: Any) -> None:
+        if isinstance(names, str): self.values[names] = value
+        else:
+            for name, part in zip(names, self._node("prim::ListUnpack", [value], [_TENSOR] * len(names))[1]): self._name(name, part)
+
+    def _value(self, x: Any, type: Any) -> Any:
+        if isinstance(x, _Name): return self.values[x]
+        if not isinstance(x, (list, tuple)) or x and not builtins.any(isinstance(part, _Name) for part in x): return self.graph.insertConstant(_as_kind(x, str(type)))
+        if isinstance(type, torch._C.OptionalType): type = type.getElementType()
+        return self._node("prim::ListConstruct", [self._value(part, _TENSOR) for part in x], [type])[1][0]
+
+
+def _without_python(record: _Record) -> Callable:
+    "The record as a function that PyTorch's interpreter runs, without optimisations that could round differently."
+    program, outside = torch._C._create_function_from_graph("program", _Graph(record).graph), torch._C.ScriptList([*record.outside.values()])
+    def run(*arrays: torch.Tensor) -> list:
+        optimizes = torch._C._get_graph_executor_optimize()
+        torch._C._set_graph_executor_optimize(False)
+        try: return program(*arrays, outside)[:len(record.returned)]
+        except RuntimeError as error: raise _own_error(error) from None
+        finally: torch._C._set_graph_executor_optimize(optimizes)
+    return run
+
+
+def _own_error(error: RuntimeError) -> RuntimeError:
+    "What an operation said, without what the interpreter says around it."
+    message = str(error).rpartition("\nRuntimeError: ")[2].strip()
+    return (torch.OutOfMemoryError if "out of memory" in message else RuntimeError)(message)
 
 # %% ../../nbs/backends/pytorch.ipynb #9bffed5c
 class _Recorded:
@@ -1508,7 +1588,7 @@ class _Recorded:
 
     def __call__(self, arrays: list) -> dict:
         if self.program is None: return self.step(arrays) if self.fails else self._record(arrays)
-        with torch.no_grad(): return dict(zip(self.names, self.program(*arrays)))
+        with torch._C._AutoDispatchBelowAutograd(), torch.enable_grad(): return dict(zip(self.names, self.program(*arrays)))
 
     def _record(self, arrays: list) -> dict:
         recorder = _Recorder(arrays)

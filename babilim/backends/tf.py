@@ -30,9 +30,10 @@ __all__ = ['NAME', 'NATIVE_SUFFIX', 'CHANNEL_AXIS', 'MISTAKES', 'add', 'subtract
            'binary_cross_entropy_from_logits', 'binary_cross_entropy', 'ctc_loss', 'call_native_loss', 'histogram',
            'Tape', 'no_grad', 'executing_eagerly', 'compile_step', 'Scalar', 'sgd', 'adam', 'nadam', 'rmsprop',
            'adagrad', 'adadelta', 'lion', 'slot', 'scaled', 'norm', 'clip_each', 'accumulate', 'clear', 'average',
-           'when', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable', 'is_native_trainable',
-           'native_module_variables', 'prepare_native_module', 'set_native_training', 'call_native', 'native_module',
-           'native_dataset', 'native_loader', 'random_state', 'set_random_state', 'seed_native']
+           'when', 'leaves_a_core', 'load_batches', 'compile_steps', 'is_native_module', 'is_native_variable',
+           'is_native_trainable', 'native_module_variables', 'prepare_native_module', 'set_native_training',
+           'call_native', 'native_module', 'native_dataset', 'native_loader', 'random_state', 'set_random_state',
+           'seed_native']
 
 # %% ../../nbs/backends/tf.ipynb #d2e09d10
 import builtins
@@ -1786,6 +1787,11 @@ def when(rate: Scalar, function: Callable) -> None:
 
 # %% ../../nbs/backends/tf.ipynb #1d0d13b2
 STEPS_PER_CALL = 256  # calling a graph costs as much as many a step
+
+
+def leaves_a_core() -> bool:
+    "Whether a thread can prepare batches while a step computes, without holding it up: TensorFlow's threads take small pieces of the work as they come."
+    return True
 
 
 def _stacked(xs: Sequence[np.ndarray]) -> np.ndarray:

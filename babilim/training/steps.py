@@ -42,6 +42,7 @@ def _arrays(batch: Any) -> list:
 
 class Group:
     "Batches that run in one call."
+    seconds: float = 0.0  # that it took to prepare them
     def __init__(self, batches: Sequence[Any]): # trees of arrays or tensors
         self.batches, self.structure = batches, _structure(batches[0])
         arrays = [_arrays(batch) for batch in batches]

@@ -383,7 +383,7 @@ class SupervisedTrainer(RunState):
         start = time.perf_counter()
         try: values = steps(group, rates)
         except Exception as error: raise self._explained(error, group, loader, step)
-        steps.pace.took(time.perf_counter() - start, len(group))
+        steps.pace.took(group.seconds + time.perf_counter() - start, len(group))
         means.add(values, group.samples)
 
     # ---- around the loop ----
@@ -406,8 +406,13 @@ class SupervisedTrainer(RunState):
         def most(taken: int) -> int: return pace(taken, max(4 * (taken - first), _FIRST_GROUP))
         def groups() -> Iterator[Group]:
             with closing(loader.arrays(self.epoch, first, most if pace.most > 1 else None) if hasattr(loader, "arrays") else loader.batches(self.epoch, first)) as batches:
-                for batches_of_group in grouped(batches, most, first): yield Group(batches_of_group)
-        return groups() if pace.most == 1 else ahead(groups())  # a long call leaves time to prepare the next group
+                start = time.perf_counter()
+                for batches_of_group in grouped(batches, most, first):
+                    group = Group(batches_of_group)
+                    group.seconds = time.perf_counter() - start
+                    yield group
+                    start = time.perf_counter()
+        return ahead(groups()) if pace.most > 1 and engine().leaves_a_core() else groups()
 
     def _learning_rates(self, count: int) -> list[float]:
         "Those of the next `count` steps."
