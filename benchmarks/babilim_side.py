@@ -132,13 +132,21 @@ class Timer(BaseCallback):
     def on_train_end(self, metrics): self.clock.stop()
 
 
-def run(name, task, inputs, labels, clock):
+def make_config(task):
     config = Config()
     config.train_batch_size = task.batch_size
+    return config
+
+
+def run(name, task, inputs, labels, clock):
+    return fit(task, Samples(make_config(task), inputs, labels), clock)
+
+
+def fit(task, samples, clock): # loss and accuracy of the last epoch
     clock.synchronize = engine().synchronize
     logging.set_logger(os.path.abspath(os.path.join("logs", "log.txt")))
     trainer = SupervisedTrainer(
         model=make_model(task), loss=FashionMNISTLoss(), optimizer=SGD(initial_lr=tasks.LEARNING_RATE, momentum=tasks.MOMENTUM),
         callbacks=[Timer(clock), LogCallback(), CheckpointCallback(), TensorboardCallback(), LearningRateUpdateCallback(learning_rates.Exponential(tasks.LEARNING_RATE, k=0.0001))])
-    history = trainer.fit(Samples(config, inputs, labels).to_dataloader(), epochs=task.epochs + 1)
+    history = trainer.fit(samples.to_dataloader(), epochs=task.epochs + 1)
     return history[-1]["train"]["loss/total"], history[-1]["train"]["metrics/ca"]

@@ -151,10 +151,11 @@ def best_targets(tasks):
 
 def extra_targets(found):
     "Data and start."
-    data, over = found.get("us_per_sample", {}), found.get("first_step_over_framework_s", {})
+    data, over, hidden = found.get("us_per_sample", {}), found.get("first_step_over_framework_s", {}), found.get("ms_per_step_by_transformer", {})
     fewest = lambda kind: min(data[kind].values()) if kind in data else None
     return [target("data, vectorised: cached, in this process", data.get("cached", {}).get("0"), 1.0, unit=" µs a sample"),
             target("data, per-sample transformer on cached, best of 0, 1, 2 workers", fewest("cached, flipped"), 5.0, unit=" µs a sample"),
+            *[target(f"a step with a per-sample transformer : without it, cnn32, {backend}", hidden.get(backend, {}).get("ratio"), 1.05) for backend in ("pytorch", "tf2")],
             target("first step over importing the framework, babilim-pytorch", over.get("babilim-pytorch"), 2.0, unit=" s"),
             target("first step over importing the framework, babilim-tf2", over.get("babilim-tf2"), 4.0, unit=" s")]
 

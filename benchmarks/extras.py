@@ -1,6 +1,6 @@
 """What else is measured: starting, assembling batches, and how time grows with layers and samples.
 
-`python benchmarks/extras.py assembling` is the process in which batches are assembled; everything else is called by bench.py.
+`python benchmarks/extras.py assembling` is the process in which batches are assembled, `... hiding pytorch` and `... hiding tf2` are those that train while they are; everything else is called by bench.py.
 """
 import json
 import math
@@ -17,6 +17,7 @@ MODULES = ("babilim", "numpy", "torch", "tensorflow")
 STARTERS = {"babilim-pytorch": "torch", "torch-preloaded": "torch", "babilim-tf2": "tensorflow", "tf-data": "tensorflow"}
 LAYERS, SAMPLES = (10, 100, 1000), (1000, 10_000, 100_000, 1_000_000)
 EPOCHS = 15  # of assembling, which takes so little time that a single disturbance is seen
+PAIRS = 20  # of epochs without and with a transformer
 
 
 def median(values):
@@ -147,9 +148,47 @@ def assemble():
     return found
 
 
+# ---- hiding ----
+class InTurn:
+    "A clock for epochs; in every second one the samples go through a transformer."
+    def __init__(self, samples, transformer, batches):
+        self.samples, self.transformers, self.batches, self.ms, self.synchronize = samples, ([], [transformer]), batches, [], None
+
+    def start(self):
+        self.samples.realtime_transformers = self.transformers[len(self.ms) % 2]
+        self.started = time.perf_counter()
+
+    def stop(self):
+        self.synchronize()
+        self.ms.append(1000 * (time.perf_counter() - self.started) / self.batches)
+
+
+def hide(backend):
+    "Milliseconds a step of the tutorial's network in one fit, without and with a transformer for single samples in turn; and how each epoch with it compares with its two neighbours."
+    os.environ["BABILIM_BACKEND"] = backend
+    import babilim_side
+    from tasks import load, resized
+    task = resized(find("cnn32"), None, 2 * PAIRS + 2)
+    inputs, labels = load(task)
+    samples = babilim_side.Samples(babilim_side.make_config(task), inputs, labels)
+    clock = InTurn(samples, flips()[0], task.batches)
+    babilim_side.fit(task, samples, clock)
+    plain, flipped = clock.ms[2::2], clock.ms[3::2]  # the first two are for compilation
+    ratios = [2 * with_it / (before + after) for before, with_it, after in zip(plain, flipped, plain[1:])]
+    return {"plain": statistics.median(plain), "flipped": statistics.median(flipped), "ratio": statistics.median(ratios), "pairs": len(ratios)}
+
+
+def hiding():
+    return {backend: run_json(os.path.abspath(__file__), "hiding", backend) for backend in ("pytorch", "tf2")}
+
+
 def measure_all():
     "Everything here, for results.json."
-    return {**starting(), "us_per_sample": run_json(os.path.abspath(__file__), "assembling"), **growing()}
+    return {**starting(), "us_per_sample": run_json(os.path.abspath(__file__), "assembling"), "ms_per_step_by_transformer": hiding(), **growing()}
 
 
-if __name__ == "__main__": print(json.dumps(assemble() if sys.argv[1:] == ["assembling"] else measure_all()))
+def main(part="", *args):
+    print(json.dumps(assemble() if part == "assembling" else hide(*args) if part == "hiding" else measure_all()))
+
+
+if __name__ == "__main__": main(*sys.argv[1:])

@@ -1494,7 +1494,7 @@ class _Record:
     def function(self) -> Callable:
         "What runs it."
         try: return _without_python(self)
-        except (RuntimeError, TypeError): return self._in_python()  # a graph can't hold it
+        except (RuntimeError, TypeError, AttributeError): return self._in_python()  # a graph can't hold it, or this PyTorch has none
 
     def _in_python(self) -> Callable:
         names = {**self.outside, **{name: getattr(value, "_op", value) for name, value in self.constants.items()}}  # an operation past its Python layer
@@ -1506,8 +1506,7 @@ def _pattern(outputs: Any) -> str:
     "The left side of an assignment."
     return outputs if isinstance(outputs, str) else f"[{', '.join(map(_pattern, outputs))}]"
 
-# %% ../../nbs/backends/pytorch.ipynb #caae6dc8
-_TENSOR = torch._C.TensorType.get()
+# %% ../../nbs/backends/pytorch.ipynb #84d08f2f
 _MEMORY_FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)  # by their numbers in C++
 
 
@@ -1526,11 +1525,12 @@ def _kinds(schema: Any) -> list:
 class _Graph:
     "A record as a graph for PyTorch's own interpreter."
     def __init__(self, record: _Record):
-        self.graph, self.values = torch._C.Graph(), {}
-        for name in record.arguments: self._name(name, self._typed(self.graph.addInput(), _TENSOR))
-        self._name([*record.outside], self._typed(self.graph.addInput(), torch._C.ListType(_TENSOR)))
+        self.graph, self.values, self.tensor = torch._C.Graph(), {}, torch._C.TensorType.get()
+        tensors = torch._C.ListType(self.tensor)
+        for name in record.arguments: self._name(name, self._typed(self.graph.addInput(), self.tensor))
+        self._name([*record.outside], self._typed(self.graph.addInput(), tensors))
         for operation, _ in record.operations: self._add(operation)
-        self.graph.registerOutput(self._value([*record.returned, *record.arguments], torch._C.ListType(_TENSOR)))
+        self.graph.registerOutput(self._value([*record.returned, *record.arguments], tensors))
         self.graph.alias_db()  # an operation that the interpreter doesn't know is an error here and not in the first step
 
     def _add(self, operation: _Operation) -> None:
@@ -1554,13 +1554,13 @@ class _Graph:
     def _name(self, names: Any, value: Any) -> None:
         if isinstance(names, str): self.values[names] = value
         else:
-            for name, part in zip(names, self._node("prim::ListUnpack", [value], [_TENSOR] * len(names))[1]): self._name(name, part)
+            for name, part in zip(names, self._node("prim::ListUnpack", [value], [self.tensor] * len(names))[1]): self._name(name, part)
 
     def _value(self, x: Any, type: Any) -> Any:
         if isinstance(x, _Name): return self.values[x]
         if not isinstance(x, (list, tuple)) or x and not builtins.any(isinstance(part, _Name) for part in x): return self.graph.insertConstant(_as_kind(x, str(type)))
         if isinstance(type, torch._C.OptionalType): type = type.getElementType()
-        return self._node("prim::ListConstruct", [self._value(part, _TENSOR) for part in x], [type])[1][0]
+        return self._node("prim::ListConstruct", [self._value(part, self.tensor) for part in x], [type])[1][0]
 
 
 def _without_python(record: _Record) -> Callable:
