@@ -18,6 +18,7 @@ STARTERS = {"babilim-pytorch": "torch", "torch-preloaded": "torch", "babilim-tf2
 LAYERS, SAMPLES = (10, 100, 1000), (1000, 10_000, 100_000, 1_000_000)
 EPOCHS = 15  # of assembling, which takes so little time that a single disturbance is seen
 PAIRS = 20  # of epochs without and with a transformer
+TIMES = 3  # that each size is measured
 
 
 def median(values):
@@ -70,10 +71,10 @@ def one_size(name, task, value):
 
 
 def growth(prefix, sizes, value):
-    "`value` for each size; the exponent over all sizes, and over the last two, where fixed costs no longer count."
+    "The median of `value` for each size; the exponent over all sizes, and over the last two, where fixed costs no longer count."
     found = {}
     for name in STARTERS:
-        values = [one_size(name, f"{prefix}{size}", value) for size in sizes]
+        values = [median([one_size(name, f"{prefix}{size}", value) for _ in range(TIMES)]) for size in sizes]
         found[name] = {"values": values, "exponent": exponent(sizes, values), "exponent_of_last_two": exponent(sizes[-2:], values[-2:])}
     return {"sizes": sizes, "contenders": found}
 

@@ -892,7 +892,7 @@ def random_bits(count: int, calls: torch.Tensor, key: tuple[int, int]) -> torch.
 def random_keep(shape: Sequence[int], rate: float, calls: torch.Tensor, key: tuple[int, int], dtype: str) -> torch.Tensor:
     "A mask in the layout of `channels_second`: 0 with the probability `rate` (in steps of 2^-16), else 1 / (1 - rate)."
     count = int(np.prod(shape, dtype=np.int64))
-    bits = random_bits((count + 1) // 2, calls, key).view(torch.int16)[:count].reshape(tuple(shape))
+    bits = torch.view_copy(random_bits((count + 1) // 2, calls, key), torch.int16)[:count].reshape(tuple(shape))  # .view can't be in a graph
     return (bits >= builtins.round(rate * 65536) - 32768).to(getattr(torch, dtype)).mul_(1 / (1 - rate))
 
 
@@ -1506,7 +1506,7 @@ def _pattern(outputs: Any) -> str:
     "The left side of an assignment."
     return outputs if isinstance(outputs, str) else f"[{', '.join(map(_pattern, outputs))}]"
 
-# %% ../../nbs/backends/pytorch.ipynb #84d08f2f
+# %% ../../nbs/backends/pytorch.ipynb #8521daf5
 _MEMORY_FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)  # by their numbers in C++
 
 
