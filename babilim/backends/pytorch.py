@@ -1506,7 +1506,7 @@ def _pattern(outputs: Any) -> str:
     "The left side of an assignment."
     return outputs if isinstance(outputs, str) else f"[{', '.join(map(_pattern, outputs))}]"
 
-# %% ../../nbs/backends/pytorch.ipynb #8521daf5
+# %% ../../nbs/backends/pytorch.ipynb #089372fa
 _MEMORY_FORMATS = (torch.contiguous_format, torch.preserve_format, torch.channels_last, torch.channels_last_3d)  # by their numbers in C++
 
 
