@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 
+from contender import Clock
 from processes import DISTURBED, run_json, run_quietly
 from tasks import find
 
@@ -150,18 +151,15 @@ def assemble():
 
 
 # ---- hiding ----
-class InTurn:
-    "A clock for epochs; in every second one the samples go through a transformer."
-    def __init__(self, samples, transformer, batches):
-        self.samples, self.transformers, self.batches, self.ms, self.synchronize = samples, ([], [transformer]), batches, [], None
+class InTurn(Clock):
+    "In every second epoch the samples go through a transformer."
+    def __init__(self, samples, transformer):
+        super().__init__()
+        self.samples, self.transformers = samples, ([], [transformer])
 
     def start(self):
-        self.samples.realtime_transformers = self.transformers[len(self.ms) % 2]
-        self.started = time.perf_counter()
-
-    def stop(self):
-        self.synchronize()
-        self.ms.append(1000 * (time.perf_counter() - self.started) / self.batches)
+        self.samples.realtime_transformers = self.transformers[len(self.training) % 2]
+        super().start()
 
 
 def hide(backend):
@@ -172,9 +170,10 @@ def hide(backend):
     task = resized(find("cnn32"), None, 2 * PAIRS + 2)
     inputs, labels = load(task)
     samples = babilim_side.Samples(babilim_side.make_config(task), inputs, labels)
-    clock = InTurn(samples, flips()[0], task.batches)
+    clock = InTurn(samples, flips()[0])
     babilim_side.fit(task, samples, clock)
-    plain, flipped = clock.ms[2::2], clock.ms[3::2]  # the first two are for compilation
+    ms = clock.result(task.batches)["epochs_ms_per_step"]  # without the first epoch, and so from one with a transformer on
+    plain, flipped = ms[1::2], ms[2::2]  # what that first one compiles or prepares is left out, too
     ratios = [2 * with_it / (before + after) for before, with_it, after in zip(plain, flipped, plain[1:])]
     return {"plain": statistics.median(plain), "flipped": statistics.median(flipped), "ratio": statistics.median(ratios), "pairs": len(ratios)}
 

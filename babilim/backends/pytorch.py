@@ -1527,8 +1527,8 @@ class _Graph:
     def __init__(self, record: _Record):
         self.graph, self.values, self.tensor = torch._C.Graph(), {}, torch._C.TensorType.get()
         tensors = torch._C.ListType(self.tensor)
-        for name in record.arguments: self._name(name, self._typed(self.graph.addInput(), self.tensor))
-        self._name([*record.outside], self._typed(self.graph.addInput(), tensors))
+        for name in record.arguments: self._input(name, self.tensor)
+        self._input([*record.outside], tensors)
         for operation, _ in record.operations: self._add(operation)
         self.graph.registerOutput(self._value([*record.returned, *record.arguments], tensors))
         self.graph.alias_db()  # an operation that the interpreter doesn't know is an error here and not in the first step
@@ -1538,29 +1538,31 @@ class _Graph:
         given = {**dict(zip([a.name for a in schema.arguments], operation.args)), **operation.kwargs}
         values = [given.get(a.name, a.default_value) for a in schema.arguments]
         inputs = [self._value(value, a.type) for value, a in zip(values, schema.arguments)]
-        node, outputs = self._node(schema.name, inputs, [r.type for r in schema.returns])
+        node = self._node(schema.name, inputs, [r.type for r in schema.returns])
         kinds = [(name, "number" if kind == "Tensor" and type(value) in (int, float, complex) else kind) for (name, kind), value in zip(_kinds(schema), values)]
         if "(no schema)" in node.schema() or _kinds(torch._C.parse_schema(node.schema())) != kinds: raise TypeError(f"{schema} was taken for {node.schema()}")
-        for name, value in zip(operation.outputs if len(outputs) > 1 else [operation.outputs], outputs): self._name(name, value)
+        for name, value in zip(operation.outputs if len(schema.returns) > 1 else [operation.outputs], node.outputs()): self._name(name, value)
 
-    def _node(self, kind: str, inputs: list, types: list) -> tuple[Any, list]: # and its outputs
+    def _node(self, kind: str, inputs: list, types: list) -> Any:
         node = self.graph.insertNode(self.graph.create(kind, inputs, len(types)))
-        return node, [self._typed(value, type) for value, type in zip(node.outputs(), types)]
+        for value, type in zip(node.outputs(), types): value.setType(type)
+        return node
 
-    def _typed(self, value: Any, type: Any) -> Any:
+    def _input(self, names: Any, type: Any) -> None:
+        value = self.graph.addInput()
         value.setType(type)
-        return value
+        self._name(names, value)
 
     def _name(self, names: Any, value: Any) -> None:
         if isinstance(names, str): self.values[names] = value
         else:
-            for name, part in zip(names, self._node("prim::ListUnpack", [value], [self.tensor] * len(names))[1]): self._name(name, part)
+            for name, part in zip(names, self._node("prim::ListUnpack", [value], [self.tensor] * len(names)).outputs()): self._name(name, part)
 
     def _value(self, x: Any, type: Any) -> Any:
         if isinstance(x, _Name): return self.values[x]
         if not isinstance(x, (list, tuple)) or x and not builtins.any(isinstance(part, _Name) for part in x): return self.graph.insertConstant(_as_kind(x, str(type)))
         if isinstance(type, torch._C.OptionalType): type = type.getElementType()
-        return self._node("prim::ListConstruct", [self._value(part, self.tensor) for part in x], [type])[1][0]
+        return self._node("prim::ListConstruct", [self._value(part, self.tensor) for part in x], [type]).output()
 
 
 def _without_python(record: _Record) -> Callable:
@@ -1588,7 +1590,8 @@ class _Recorded:
 
     def __call__(self, arrays: list) -> dict:
         if self.program is None: return self.step(arrays) if self.fails else self._record(arrays)
-        with torch._C._AutoDispatchBelowAutograd(), torch.enable_grad(): return dict(zip(self.names, self.program(*arrays)))
+        with torch._C._AutoDispatchBelowAutograd(), torch.enable_grad():  # below autograd, as it was recorded; a recurrent kernel asks whether gradients are on, and else does not keep what its derivative needs
+            return dict(zip(self.names, self.program(*arrays)))
 
     def _record(self, arrays: list) -> dict:
         recorder = _Recorder(arrays)
