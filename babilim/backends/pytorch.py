@@ -665,6 +665,12 @@ def dense_each(x: torch.Tensor, weights: Sequence[torch.Tensor], biases: Optiona
     y = F.linear(x, torch.cat(tuple(weights)), None if biases is None else torch.cat(tuple(biases)))
     return list(y.split([len(w) for w in weights], -1))
 
+# %% ../../nbs/backends/pytorch.ipynb #f45fdfbe
+def _sampled(x: torch.Tensor, kernel: torch.Tensor, strides: Sequence[int]) -> tuple:
+    "`x` where a kernel of one pixel looks, if oneDNN would get it wrong, and the strides that are left."
+    safe = x.device.type != "cpu" or x.shape[1] >= 16 or builtins.max(kernel.shape[2:]) > 1 or builtins.max(strides) == 1
+    return (x, strides) if safe else (x[(..., *(slice(None, None, s) for s in strides))], (1,) * len(strides))
+
 # %% ../../nbs/backends/pytorch.ipynb #3870b4cf
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
     "Zeros before and after, so that ceil(size / stride) outputs result; an odd one goes after."
@@ -674,17 +680,22 @@ def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]
 
 def _pad_for(x: torch.Tensor, padding: Any, kernel: Sequence[int], strides: Sequence[int], dilation: Sequence[int], value: float) -> tuple:
     "`x`, padded where PyTorch's own symmetric padding can't, and that padding."
-    if padding == "valid": return x, 0
+    if padding == "valid": return x, (0,) * len(kernel)
     if padding != "same": return x, tuple(padding)
     pads = [_same(*a) for a in zip(x.shape[2:], kernel, strides, dilation)]
     if builtins.all(low == high for low, high in pads): return x, tuple(low for low, _ in pads)
-    return F.pad(x, [p for pair in reversed(pads) for p in pair], value=value), 0
+    return F.pad(x, [p for pair in reversed(pads) for p in pair], value=value), (0,) * len(kernel)
+
+
+def _convolve(op: Callable, x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int) -> torch.Tensor:
+    x, padding = _pad_for(x, padding, kernel.shape[2:], strides, dilation, 0.0)
+    if not builtins.any(padding): x, strides = _sampled(x, kernel, strides)
+    return op(x, kernel, bias, strides, padding, dilation, groups)
 
 
 def conv2d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> torch.Tensor:
     "Cross-correlation; `padding` is `same`, `valid` or a pair of integers."
-    x, padding = _pad_for(x, padding, kernel.shape[2:], strides, dilation, 0.0)
-    return F.conv2d(x, kernel, bias, strides, padding, dilation, groups)
+    return _convolve(F.conv2d, x, kernel, bias, strides, padding, dilation, groups)
 
 
 def max_pool2d(x: torch.Tensor, size: tuple, strides: tuple, padding: Any) -> torch.Tensor:
@@ -720,14 +731,12 @@ def known_shape(x: torch.Tensor) -> tuple:
 
 def conv1d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> torch.Tensor:
     "`conv2d` along the one axis of sequences (batch, length, features)."
-    x, padding = _pad_for(x.transpose(1, 2), padding, kernel.shape[2:], strides, dilation, 0.0)
-    return F.conv1d(x, kernel, bias, strides, padding, dilation, groups).transpose(1, 2)
+    return _convolve(F.conv1d, x.transpose(1, 2), kernel, bias, strides, padding, dilation, groups).transpose(1, 2)
 
 
 def conv3d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int = 1) -> torch.Tensor:
     "`conv2d` along the three axes of volumes."
-    x, padding = _pad_for(x, padding, kernel.shape[2:], strides, dilation, 0.0)
-    return F.conv3d(x, kernel, bias, strides, padding, dilation, groups)
+    return _convolve(F.conv3d, x, kernel, bias, strides, padding, dilation, groups)
 
 # %% ../../nbs/backends/pytorch.ipynb #6b4060cb
 def _transposed(op: Callable, x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, output_padding: tuple,

@@ -892,6 +892,12 @@ def _pad_volume(x: tf.Tensor, padding: str, window: Sequence[int], strides: Sequ
     return tf.pad(x, [(0, 0), *(_same(*a) for a in zip(x.shape[1:-1], window, strides)), (0, 0)]), "VALID"
 
 
+def _sampled(x: tf.Tensor, kernel: tf.Tensor, strides: tuple) -> tuple:
+    "`x` where a kernel of one pixel looks, if oneDNN would get it wrong, and the strides that are left."
+    safe = _device != "cpu" or kernel.shape[-2] >= 16 or builtins.max(kernel.shape[:-2]) > 1 or builtins.max(strides) == 1
+    return (x, strides) if safe else (x[(slice(None), *(slice(None, None, s) for s in strides))], (1,) * len(strides))
+
+
 def _conv(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int) -> tf.Tensor:
     kernel = _dilated(tf.convert_to_tensor(kernel), dilation)
     window = tuple(kernel.shape[:-2])
@@ -899,6 +905,7 @@ def _conv(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: t
     if groups == x.shape[-1] > 1 and len(set(strides)) == 1 and len(window) == 2: y = _depthwise(x, kernel, strides, padding)
     else:
         x, padding = _pad_for(x, padding, window, strides)
+        if isinstance(padding, str): x, strides = _sampled(x, kernel, strides)
         if len(window) == 3: x, padding = _pad_volume(x, padding, window, strides)
         if len(window) == 2: y = _by_group(lambda x, k: tf.nn.conv2d(x, k, strides, padding), x, kernel, groups)
         else: y = _by_group(lambda x, k: tf.nn.conv3d(x, k, (1, *strides, 1), padding), x, kernel, groups)
