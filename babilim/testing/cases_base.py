@@ -46,12 +46,13 @@ def _embedding(rng: np.random.Generator, dtype: str) -> tuple:
     return layer, [rng.integers(0, 7, size=rng.integers(1, 5, size=2))], layer
 
 # %% ../../nbs/testing/cases_base.ipynb #1a785a22
-def _on_images(make: Callable, # generator -> layer
-               least: int = 4  # pixels of an image's side
+def _on_images(make: Callable,    # generator -> layer
+               least: int = 4,    # pixels of an image's side
+               channels: int = 1  # at least
               ) -> Callable:
     def maker(rng: np.random.Generator, dtype: str) -> tuple:
         layer = make(rng)
-        image = rng.normal(size=(int(rng.integers(2, 4)), *rng.integers(least, least + 5, size=2), int(rng.integers(1, 4))))
+        image = rng.normal(size=(int(rng.integers(2, 4)), *rng.integers(least, least + 5, size=2), int(rng.integers(channels, 4))))
         def run(x: ITensor) -> ITensor:
             y = layer(images_in(x))
             return images_out(y) if y.ndim == 4 else y
@@ -92,7 +93,7 @@ def _accumulation(rng: np.random.Generator, dtype: str) -> tuple:
 
 def parity_cases() -> dict[str, Callable]:
     "Makers by name."
-    activations = {f"Activation/{name}": _on_images(lambda rng, name=name: Activation(name)) for name in ACTIVATIONS}
+    activations = {f"Activation/{name}": _on_images(lambda rng, name=name: Activation(name), channels=2 if name == "softmax" else 1) for name in ACTIVATIONS}  # the softmax of a single value is 1, and its gradient is the rounding of that
     return {"FullyConnected": _fully_connected, "Sequential": _sequential, "Embedding": _embedding, "Conv2D": _on_images(_convolution, 6), "MaxPooling2D": _on_images(_pooling),
             "BatchNormalization": _on_images(_batch_normalization), "LayerNormalization": _layer_normalization,
             "GlobalAveragePooling2D": _on_images(lambda rng: GlobalAveragePooling2D()), "Flatten": _on_images(lambda rng: Flatten()), **activations,

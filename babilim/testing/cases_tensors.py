@@ -78,10 +78,10 @@ def _reduction(name: str, values: Callable = _values, smallest: int = 1, axes: i
     return make
 
 
-def _along(name: str, values: Callable = _values, **options: Callable) -> Maker:
+def _along(name: str, values: Callable = _values, smallest: int = 1, **options: Callable) -> Maker:
     "Along one axis; options are drawn by the function given for each."
     def make(rng, dtype):
-        x = values(rng, _shape(rng, 1), dtype)
+        x = values(rng, _shape(rng, 1, smallest=smallest), dtype)
         return partial(getattr(tmath, name), axis=_axis(rng, x.ndim), **{k: draw(rng) for k, draw in options.items()}), [x]
     return make
 
@@ -117,7 +117,8 @@ def _reduction_cases() -> dict[str, Maker]:
     cases |= {name: _reduction(name, _spread) for name in ("max", "min", "median", "nanmax", "nanmin")}
     cases |= {name: _reduction(name, _spread, 2, axes, correction=_choice(0.0, 0.5)) for name, axes in (("var", 0), ("std", 1))}  # of a single value it is 0, where a root has no slope
     cases["quantile"] = _reduction("quantile", _spread, q=_choice(0.0, 0.3, 1.0, [0.25, 0.5]))
-    cases |= {name: _along(name) for name in ("cumsum", "cumprod", "softmax", "log_softmax")}
+    cases |= {name: _along(name) for name in ("cumsum", "cumprod", "log_softmax")}
+    cases["softmax"] = _along("softmax", smallest=2)  # the softmax of a single value is 1, and its gradient is the rounding of that
     cases |= {name: _along(name, _spread) for name in ("cummax", "cummin", "argmax", "argmin")}
     cases |= {name: _along(name, include_initial=_choice(False, True)) for name in ("cumulative_sum", "cumulative_prod")}
     cases["diff"] = _along("diff", n=_choice(1, 2))
