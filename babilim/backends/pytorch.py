@@ -666,10 +666,15 @@ def dense_each(x: torch.Tensor, weights: Sequence[torch.Tensor], biases: Optiona
     return list(y.split([len(w) for w in weights], -1))
 
 # %% ../../nbs/backends/pytorch.ipynb #f45fdfbe
+def _safe(kernel: torch.Tensor, channels: int, strides: Sequence[int]) -> bool:
+    "Whether oneDNN gets the gradient of `kernel` right; `channels` are those of the larger image."
+    return kernel.device.type != "cpu" or channels >= 16 or builtins.max(kernel.shape[2:]) > 1 or builtins.max(strides) == 1
+
+
 def _sampled(x: torch.Tensor, kernel: torch.Tensor, strides: Sequence[int]) -> tuple:
     "`x` where a kernel of one pixel looks, if oneDNN would get it wrong, and the strides that are left."
-    safe = x.device.type != "cpu" or x.shape[1] >= 16 or builtins.max(kernel.shape[2:]) > 1 or builtins.max(strides) == 1
-    return (x, strides) if safe else (x[(..., *(slice(None, None, s) for s in strides))], (1,) * len(strides))
+    if _safe(kernel, x.shape[1], strides): return x, strides
+    return x[(..., *(slice(None, None, s) for s in strides))], (1,) * len(strides)
 
 # %% ../../nbs/backends/pytorch.ipynb #3870b4cf
 def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -739,8 +744,21 @@ def conv3d(x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], 
     return _convolve(F.conv3d, x, kernel, bias, strides, padding, dilation, groups)
 
 # %% ../../nbs/backends/pytorch.ipynb #6b4060cb
+def _among_zeros(y: torch.Tensor, strides: tuple, padding: Any, output_padding: tuple) -> torch.Tensor:
+    "What a transposed convolution makes of `y`, its product with a kernel of one pixel."
+    for axis, stride in enumerate(strides, 2):
+        zeros = y.new_zeros([n * stride if a == axis else n for a, n in enumerate(y.shape)])
+        y = torch.slice_scatter(zeros, y, axis, step=stride)
+    if padding == "same": return y
+    pads = (0,) * len(strides) if padding == "valid" else padding
+    return F.pad(y, [n for s, p, o in reversed([*zip(strides, pads, output_padding)]) for n in (-p, o + 1 - s - p)])
+
+
 def _transposed(op: Callable, x: torch.Tensor, kernel: torch.Tensor, bias: Optional[torch.Tensor], strides: tuple, padding: Any, output_padding: tuple,
                 dilation: tuple, groups: int) -> torch.Tensor:
+    if not _safe(kernel, kernel.shape[1] * groups, strides):
+        y = _among_zeros(op(x, kernel, groups=groups), strides, padding, output_padding)
+        return y if bias is None else y + bias.reshape(-1, *[1] * len(strides))
     if padding != "same": return op(x, kernel, bias, strides, 0 if padding == "valid" else tuple(padding), output_padding, groups, dilation)
     over = [(k - 1) * d + 1 - s for k, d, s in zip(kernel.shape[2:], dilation, strides)]
     y = op(x, kernel, bias, strides, tuple(builtins.max(o, 0) // 2 for o in over), tuple(builtins.max(-o, 0) for o in over), groups, dilation)

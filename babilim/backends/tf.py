@@ -892,10 +892,15 @@ def _pad_volume(x: tf.Tensor, padding: str, window: Sequence[int], strides: Sequ
     return tf.pad(x, [(0, 0), *(_same(*a) for a in zip(x.shape[1:-1], window, strides)), (0, 0)]), "VALID"
 
 
+def _safe(kernel: tf.Tensor, strides: tuple) -> bool:
+    "Whether oneDNN gets the gradient of `kernel` right."
+    return _device != "cpu" or kernel.shape[-2] >= 16 or builtins.max(kernel.shape[:-2]) > 1 or builtins.max(strides) == 1
+
+
 def _sampled(x: tf.Tensor, kernel: tf.Tensor, strides: tuple) -> tuple:
     "`x` where a kernel of one pixel looks, if oneDNN would get it wrong, and the strides that are left."
-    safe = _device != "cpu" or kernel.shape[-2] >= 16 or builtins.max(kernel.shape[:-2]) > 1 or builtins.max(strides) == 1
-    return (x, strides) if safe else (x[(slice(None), *(slice(None, None, s) for s in strides))], (1,) * len(strides))
+    if _safe(kernel, strides): return x, strides
+    return x[(slice(None), *(slice(None, None, s) for s in strides))], (1,) * len(strides)
 
 
 def _conv(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor], strides: tuple, padding: Any, dilation: tuple, groups: int) -> tf.Tensor:
@@ -1005,10 +1010,16 @@ def conv_transpose2d(x: tf.Tensor, kernel: tf.Tensor, bias: Optional[tf.Tensor],
     new = [n * s for n, s in zip(sizes, strides)] if padding == "same" else whole
     def spread(x, kernel):
         shape = tf.stack([tf.shape(x)[0], *new, kernel.shape[2]])
+        if not _safe(kernel, strides): return _among_zeros(tf.nn.conv2d(x, tf.transpose(kernel, (0, 1, 3, 2)), 1, "VALID"), shape, strides)
         return tf.raw_ops.Conv2DBackpropInput(input_sizes=shape, filter=kernel, out_backprop=x, strides=(1, *strides, 1), padding="SAME" if padding == "same" else "VALID")
     y = _by_group(spread, x, kernel, groups)
     if not isinstance(padding, str) or builtins.any(output_padding): y = _cut(y, whole, (0, 0) if padding == "valid" else padding, output_padding)
     return y if bias is None else tf.nn.bias_add(y, bias)
+
+
+def _among_zeros(y: tf.Tensor, shape: tf.Tensor, strides: tuple) -> tf.Tensor:
+    "The pixels of `y`, `strides` apart, in an image of zeros."
+    return tf.raw_ops.StridedSliceGrad(shape=shape, begin=(0, 0, 0, 0), end=shape, strides=(1, *strides, 1), dy=y)
 
 
 def _cut(y: tf.Tensor, whole: Sequence[Any], padding: Sequence[int], output_padding: Sequence[int]) -> tf.Tensor:
