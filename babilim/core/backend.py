@@ -11,6 +11,7 @@ __all__ = ['PYTORCH_BACKEND', 'TF_BACKEND', 'AUTO_BACKEND', 'SPLIT_TRAIN', 'SPLI
 import importlib
 import importlib.util
 import os
+import platform
 import sys
 from contextlib import contextmanager
 from types import ModuleType
@@ -67,12 +68,16 @@ def _keep_triton_apart(backend: str) -> None:
     else: importlib.import_module(_TRITON)
 
 # %% ../../nbs/core/backend.ipynb #e4742517
+_BEFORE_TENSORFLOW = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # it greets with a page of notices
+if platform.machine() in ("x86_64", "AMD64"): _BEFORE_TENSORFLOW["TF_ENABLE_ONEDNN_OPTS"] = "1"
+
+
 def load_engine(backend: str, # `pytorch`, `tf2` or `auto`
                ) -> ModuleType:
     "The engine of `backend`, without switching to it."
     backend = resolve_backend(backend)
     _keep_triton_apart(backend)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow greets with a page of notices
+    for name, value in _BEFORE_TENSORFLOW.items(): os.environ.setdefault(name, value)
     return importlib.import_module(_ENGINES[backend])
 
 # %% ../../nbs/core/backend.ipynb #0e9bf757
